@@ -1,0 +1,1 @@
+"""Consent events as the cloud keeps them."""

@@ -1,0 +1,1 @@
+"""A simulated street. Everything in it is made up."""

@@ -1,0 +1,1 @@
+"""The solar fund as members see it."""

@@ -1,0 +1,1 @@
+"""Pairing and keys of gateways."""

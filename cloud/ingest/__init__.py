@@ -1,0 +1,1 @@
+"""The door through which signed batches come in."""

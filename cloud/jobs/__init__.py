@@ -1,0 +1,1 @@
+"""The order of a settlement, and how to run it again."""

@@ -1,0 +1,1 @@
+"""Tenders, offers and acceptance."""

@@ -1,0 +1,1 @@
+"""Load profiles behind the privacy floor."""

@@ -1,0 +1,1 @@
+"""Stored readings behind one port."""

@@ -1,0 +1,1 @@
+"""Monthly savings per member."""

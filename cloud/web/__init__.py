@@ -1,0 +1,1 @@
+"""The pages members and board see."""

@@ -1,0 +1,1 @@
+"""From raw registers and payloads to quantities with units. Pure."""

@@ -1,0 +1,1 @@
+"""The one vocabulary that gateway and cloud share. Pure."""

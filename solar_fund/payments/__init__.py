@@ -1,0 +1,1 @@
+"""Bank files out and in."""

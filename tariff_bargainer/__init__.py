@@ -1,0 +1,1 @@
+"""From load profiles to a better tariff."""

@@ -1,0 +1,1 @@
+"""Offers, supplier cost, counter-offers and fairness."""

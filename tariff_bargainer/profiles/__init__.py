@@ -1,0 +1,1 @@
+"""Load over time, checked and summarised."""
