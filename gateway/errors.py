@@ -1,0 +1,94 @@
+"""What can go wrong in the gateway.
+
+GatewayError
+├── BadMeterMap         a meter map says something that cannot be; file, table and remedy are named
+├── BadPreset           an MQTT preset says something that cannot be
+├── UnknownName         no map or preset of this name is shipped
+├── BadFrame            captured bytes are not the Modbus exchange they should be
+├── BadPayload          an MQTT payload does not hold what its preset says
+└── MeterFault          a meter did not answer, or answered something that cannot be trusted
+    ├── MeterSilent     no reply in time, or no connection
+    └── MeterRefused    the meter answered with a Modbus exception
+"""
+
+from __future__ import annotations
+
+
+class GatewayError(Exception):
+    """Base of all faults the gateway names itself. Commands print it as one line and exit with 2."""
+
+
+class BadMeterMap(GatewayError):
+    """A meter map says something that cannot be."""
+
+    def __init__(self, *, file: str, place: str, problem: str, remedy: str) -> None:
+        self.file = file
+        self.place = place
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"{file}, {place}: {problem}; {remedy}")
+
+
+class BadPreset(GatewayError):
+    """An MQTT preset says something that cannot be."""
+
+    def __init__(self, *, file: str, place: str, problem: str, remedy: str) -> None:
+        self.file = file
+        self.place = place
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"{file}, {place}: {problem}; {remedy}")
+
+
+class UnknownName(GatewayError):
+    """No map or preset of this name is shipped."""
+
+    def __init__(self, *, kind: str, name: str, known: list[str]) -> None:
+        self.kind = kind
+        self.name = name
+        self.known = known
+        shown = ", ".join(known[:60])
+        super().__init__(
+            f"no {kind} is called {name!r}; give the path of a file, or one of: {shown}"
+        )
+
+
+class BadFrame(GatewayError):
+    """Captured bytes are not the Modbus exchange they should be."""
+
+    def __init__(self, *, place: str, problem: str, remedy: str) -> None:
+        self.place = place
+        self.problem = problem
+        super().__init__(f"{place}: {problem}; {remedy}")
+
+
+class BadPayload(GatewayError):
+    """An MQTT payload does not hold what its preset says."""
+
+    def __init__(self, *, topic: str, problem: str) -> None:
+        self.topic = topic
+        self.problem = problem
+        super().__init__(f"topic {topic}: {problem}")
+
+
+class MeterFault(GatewayError):
+    """A meter did not answer, or answered something that cannot be trusted."""
+
+    def __init__(self, *, place: str, problem: str) -> None:
+        self.place = place
+        self.problem = problem
+        super().__init__(f"{place}: {problem}")
+
+
+class MeterSilent(MeterFault):
+    """No reply in time, or no connection."""
+
+
+class MeterRefused(MeterFault):
+    """The meter answered with a Modbus exception."""
+
+    def __init__(self, *, place: str, exception_code: int) -> None:
+        self.exception_code = exception_code
+        super().__init__(
+            place=place, problem=f"the meter refused with Modbus exception {exception_code}"
+        )
