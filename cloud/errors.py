@@ -5,6 +5,8 @@ CloudError
 ├── DatabaseFault          the database cannot be used as it is
 │   └── DatabaseBusy       another writer holds the database for too long
 ├── BadInput               what was sent cannot be taken; fields say which part
+│   ├── BadReadingsQuery   a question to the store of readings that has no meaning
+│   └── BadReadingsFile    a file to import does not say what its form says it must
 ├── NotSignedIn            no person is known for this request
 ├── BadSignInLink          the link is used, too old, or was asked for by another browser
 ├── NotAllowed             the person is known, and may not
@@ -13,13 +15,18 @@ CloudError
 ├── StateConflict          the thing is there, but not in a state that allows this
 │   ├── KeyReused          an idempotency key came back with another request
 │   ├── CounterNotRaised   a signed request was seen before
-│   └── BatchNumberReused  a gateway sent another batch under a number already taken
+│   ├── BatchNumberReused  a gateway sent another batch under a number already taken
+│   └── ReleaseRefused     a release would break the privacy floor; `reasons` say how
 ├── UnknownGateway         no gateway with this key is bound to a household
 ├── GatewayRevoked         it was, and is no longer
 ├── BadClaimCode           the code is wrong, used or too old
 ├── BodyTooLarge           the request passes the size taken here
 ├── TooManyRequests        a rate limit; `retry_after_s` says when to come back
-└── StoreUnavailable       readings cannot be made durable now; send them again later
+├── StoreUnavailable       readings cannot be made durable now; send them again later
+│   ├── StoreBusy          more batches wait than the queue takes
+│   └── StoreClosed        the store was closed
+├── StoreLocked            another process writes to this store of readings
+└── StoreDamaged           files on disk are not what the manifest says
 
 Which HTTP status each has is decided in `cloud.problem`, and nowhere else.
 """
@@ -182,3 +189,60 @@ class StoreUnavailable(CloudError):
 
     def __init__(self, problem: str = "the store takes no readings now") -> None:
         super().__init__(f"{problem}; nothing was stored, send it again later")
+
+
+class StoreBusy(StoreUnavailable):
+    """More batches wait than the queue takes."""
+
+    def __init__(self, *, waiting: int) -> None:
+        self.waiting = waiting
+        super().__init__(f"{waiting} batches wait to be written")
+
+
+class StoreClosed(StoreUnavailable):
+    """The store was closed."""
+
+    def __init__(self) -> None:
+        super().__init__("the store of readings is closed")
+
+
+class StoreLocked(CloudError):
+    """Another process writes to this store of readings."""
+
+    def __init__(self, *, folder: str) -> None:
+        self.folder = folder
+        super().__init__(f"{folder}: another process writes to this store; stop it first")
+
+
+class StoreDamaged(CloudError):
+    """Files on disk are not what the manifest says."""
+
+    def __init__(self, *, path: str, problem: str) -> None:
+        self.path = path
+        self.problem = problem
+        super().__init__(f"{path}: {problem}; restore this store from its backup")
+
+
+class BadReadingsQuery(BadInput):
+    """A question to the store of readings that has no meaning."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"readings cannot be looked up: {problem}")
+
+
+class BadReadingsFile(BadInput):
+    """A file to import does not say what its form says it must."""
+
+    def __init__(self, *, path: str, place: str, problem: str) -> None:
+        self.path = path
+        self.place = place
+        self.problem = problem
+        super().__init__(f"{path}, {place}: {problem}" if place else f"{path}: {problem}")
+
+
+class ReleaseRefused(StateConflict):
+    """A release would break the privacy floor."""
+
+    def __init__(self, *, reasons: tuple[str, ...]) -> None:
+        self.reasons = reasons
+        super().__init__(f"not released: {'; '.join(reasons)}")
