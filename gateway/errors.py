@@ -6,6 +6,13 @@ GatewayError
 ├── UnknownName         no map or preset of this name is shipped
 ├── BadFrame            captured bytes are not the Modbus exchange they should be
 ├── BadPayload          an MQTT payload does not hold what its preset says
+├── BadSettings         gateway.toml says something that cannot be; key and remedy are named
+├── StateFault          the state directory cannot be used, or holds something else
+├── NotPaired           the gateway has no household yet
+├── PairingRefused      the co-op did not accept the claim code
+├── WrongSecret         the local secret does not fit, or was tried too often
+├── CloudUnreachable    no answer, or one that asks to come back later
+├── CloudRefused        the co-op's server answered, and said no
 └── MeterFault          a meter did not answer, or answered something that cannot be trusted
     ├── MeterSilent     no reply in time, or no connection
     └── MeterRefused    the meter answered with a Modbus exception
@@ -92,3 +99,69 @@ class MeterRefused(MeterFault):
         super().__init__(
             place=place, problem=f"the meter refused with Modbus exception {exception_code}"
         )
+
+
+class BadSettings(GatewayError):
+    """gateway.toml says something that cannot be."""
+
+    def __init__(self, *, file: str, place: str, problem: str, remedy: str) -> None:
+        self.file = file
+        self.place = place
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"{file}, {place}: {problem}; {remedy}")
+
+
+class StateFault(GatewayError):
+    """The state directory cannot be used, or holds something else."""
+
+    def __init__(self, *, path: str, problem: str, remedy: str) -> None:
+        self.path = path
+        self.problem = problem
+        super().__init__(f"{path}: {problem}; {remedy}")
+
+
+class NotPaired(GatewayError):
+    """The gateway has no household yet."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this gateway is not paired; run `coop-gateway pair --config FILE --code CODE`"
+        )
+
+
+class PairingRefused(GatewayError):
+    """The co-op did not accept the claim code."""
+
+    def __init__(self, *, problem: str) -> None:
+        self.problem = problem
+        super().__init__(f"pairing: {problem}; ask for a new claim code in the co-op's portal")
+
+
+class WrongSecret(GatewayError):
+    """The local secret does not fit, or was tried too often."""
+
+    def __init__(self, *, wait_s: int = 0) -> None:
+        self.wait_s = wait_s
+        again = f"wait {wait_s} s" if wait_s else "it was shown when the gateway first started"
+        super().__init__(f"the local secret does not fit; {again}")
+
+
+class CloudUnreachable(GatewayError):
+    """No answer, or one that asks to come back later."""
+
+    def __init__(self, *, url: str, problem: str, retry_after_s: float | None = None) -> None:
+        self.url = url
+        self.problem = problem
+        self.retry_after_s = retry_after_s
+        super().__init__(f"{url}: {problem}; the gateway tries again by itself")
+
+
+class CloudRefused(GatewayError):
+    """The co-op's server answered, and said no."""
+
+    def __init__(self, *, url: str, status: int, problem: str) -> None:
+        self.url = url
+        self.status = status
+        self.problem = problem
+        super().__init__(f"{url}: HTTP {status}: {problem}")
