@@ -1,0 +1,211 @@
+"""The cost of energy by period and block, exactly.
+
+Blocks and periods meet in one of two ways. Pro-rata splits each block over the periods in
+proportion to the energy of the month (or day). Chronological fills the blocks as the energy is
+used and splits the interval in which a block ends.
+
+Source: the two readings are those of the SAM engine (NREL PySAM `Utilityrate5`): net metering
+splits pro-rata, net billing fills chronologically.
+"""
+
+from calendar import monthrange
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tariff_bargainer.billing.metered_energy import MICRO_PER_KWH, MeteredEnergy, MicroEnergy
+from tariff_bargainer.tariffs.tariff import EnergyCharge, Tariff
+
+OPEN_UWH = 2**62
+"""Upper end of the last block [µWh]; no sum of energy reaches it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BlockLimits:
+    """Edges of the blocks of every period in one counting group.
+
+    Attributes:
+        edges_uwh: Rising edges from 0 to open per period [µWh].
+        rates: Price of each block per period [currency/kWh].
+    """
+
+    edges_uwh: tuple[tuple[int, ...], ...]
+    rates: tuple[tuple[Fraction, ...], ...]
+
+
+def block_limits(
+    charge: EnergyCharge, *, days_in_month: int = 1, peak_kw: Fraction | None = None
+) -> BlockLimits:
+    """Scale the blocks of a charge to one month.
+
+    Args:
+        charge: The charge.
+        days_in_month: Multiplier of daily limits [d].
+        peak_kw: Multiplier of limits per kW of peak.
+    """
+    factor = Fraction(MICRO_PER_KWH)
+    if charge.tier_basis in {"month-daily", "month-per-kw-daily"}:
+        factor *= days_in_month
+    if charge.tier_basis in {"month-per-kw", "month-per-kw-daily"}:
+        factor *= Fraction(0) if peak_kw is None else peak_kw
+    edges = []
+    rates = []
+    for period in charge.periods:
+        upper = [round(Fraction(t.upto) * factor) for t in period.tiers if t.upto is not None]
+        edges.append((0, *upper, OPEN_UWH))
+        rates.append(tuple(Fraction(tier.rate) for tier in period.tiers))
+    return BlockLimits(edges_uwh=tuple(edges), rates=tuple(rates))
+
+
+def monthly_energy_cost(
+    charge: EnergyCharge,
+    tariff: Tariff,
+    metered: MeteredEnergy,
+    energy_uwh: MicroEnergy,
+    *,
+    chronological: bool,
+    peaks_kw: Sequence[Fraction],
+) -> list[Fraction]:
+    """Price one direction of energy under one charge, month by month, without its index.
+
+    Args:
+        charge: The charge; its index link is priced elsewhere.
+        tariff: The tariff it belongs to.
+        metered: The profile on the tariff's clock.
+        energy_uwh: Energy of that direction per interval [µWh], shape (n,).
+        chronological: Whether blocks fill in the order of use.
+        peaks_kw: Highest demand of each month [kW], for limits per kW.
+
+    Returns:
+        Exact cost per local month [currency].
+    """
+    period = metered.periods(charge.periods, tariff)
+    n_periods = len(charge.periods)
+    months = metered.calendar.months
+    limits = [
+        block_limits(charge, days_in_month=monthrange(*month)[1], peak_kw=peak)
+        for month, peak in zip(months, peaks_kw, strict=True)
+    ]
+    if charge.tiered and (chronological or charge.tier_scope == "period"):
+        return _chronological(charge, metered, energy_uwh, period, limits)
+    daily = charge.tiered and charge.tier_basis == "day"
+    unit = metered.calendar.day_index if daily else metered.calendar.month_index
+    n_units = len(metered.calendar.days) if daily else len(months)
+    month_of = metered.calendar.day_month_index if daily else np.arange(len(months))
+    group = unit * n_periods + period
+    sums = metered.sums(energy_uwh, group.astype(np.int32), n_units * n_periods)
+    used = _Counter(charge)
+    cost = [Fraction(0)] * len(months)
+    for unit_index, row in enumerate(sums.reshape(n_units, n_periods).tolist()):
+        month = int(month_of[unit_index])
+        before = used.before(months[month], sum(row))
+        cost[month] += pro_rata_cost(row, before, limits[month])
+    return cost
+
+
+def pro_rata_cost(energy_uwh: Sequence[int], before_uwh: int, limits: BlockLimits) -> Fraction:
+    """Price the energy of all periods of one month, each block shared out in proportion.
+
+    Args:
+        energy_uwh: Energy by period [µWh].
+        before_uwh: Energy the blocks have already counted before this month [µWh].
+        limits: Edges and rates by period.
+    """
+    total = sum(energy_uwh)
+    cost = Fraction(0)
+    for energy, edges, rates in zip(energy_uwh, limits.edges_uwh, limits.rates, strict=True):
+        if not energy:
+            continue
+        if len(rates) == 1:
+            cost += energy * rates[0]
+            continue
+        inside = Fraction(0)
+        for (low, high), rate in zip(pairwise(edges), rates, strict=True):
+            width = min(before_uwh + total, high) - max(before_uwh, low)
+            if width > 0:
+                inside += width * rate
+        cost += inside * Fraction(energy, total)
+    return cost / MICRO_PER_KWH
+
+
+class _Counter:
+    """Energy counted so far towards quarterly and yearly blocks."""
+
+    def __init__(self, charge: EnergyCharge) -> None:
+        self._basis = charge.tier_basis
+        self._key: tuple[int, int] | None = None
+        self._sum_uwh = 0
+
+    def before(self, month: tuple[int, int], energy_uwh: int) -> int:
+        """Energy counted before this month [µWh]; then count this month's."""
+        key = _counter_key(self._basis, month)
+        if key is None:
+            return 0
+        if key != self._key:
+            self._key, self._sum_uwh = key, 0
+        before = self._sum_uwh
+        self._sum_uwh += energy_uwh
+        return before
+
+
+def _counter_key(basis: str, month: tuple[int, int]) -> tuple[int, int] | None:
+    if basis == "quarter":
+        return month[0], (month[1] - 1) // 3
+    if basis == "year":
+        return month[0], 0
+    return None
+
+
+def _chronological(
+    charge: EnergyCharge,
+    metered: MeteredEnergy,
+    energy_uwh: MicroEnergy,
+    period: NDArray[np.int16],
+    limits: Sequence[BlockLimits],
+) -> list[Fraction]:
+    """Fill blocks in the order of use; the interval that crosses an edge is split."""
+    calendar = metered.calendar
+    reset = _reset_group(charge, metered)
+    scopes: list[NDArray[np.bool_]] = [np.ones(len(period), dtype=np.bool_)]
+    if charge.tier_scope == "period":
+        scopes = [period == position for position in range(len(charge.periods))]
+    cost = [Fraction(0)] * len(calendar.months)
+    for scope in scopes:
+        counted = np.where(scope, energy_uwh, 0)
+        after = np.cumsum(counted)
+        starts = np.flatnonzero(np.diff(reset, prepend=reset[0] - 1))
+        base = (after - counted)[starts]
+        after = after - base[np.cumsum(np.isin(np.arange(len(reset)), starts)) - 1]
+        before = after - counted
+        for position, month in _pairs(period, calendar.month_index, scope):
+            here = scope & (period == position) & (calendar.month_index == month)
+            low_high = pairwise(limits[month].edges_uwh[position])
+            for (low, high), rate in zip(low_high, limits[month].rates[position], strict=True):
+                inside = np.clip(after[here], low, high) - np.clip(before[here], low, high)
+                cost[month] += int(inside.sum()) * rate
+    return [amount / MICRO_PER_KWH for amount in cost]
+
+
+def _pairs(
+    period: NDArray[np.int16], month: NDArray[np.int32], scope: NDArray[np.bool_]
+) -> list[tuple[int, int]]:
+    """Pairs of period and month that occur."""
+    joint = np.unique(month[scope].astype(np.int64) * 1024 + period[scope])
+    return [(int(pair % 1024), int(pair // 1024)) for pair in joint]
+
+
+def _reset_group(charge: EnergyCharge, metered: MeteredEnergy) -> NDArray[np.int64]:
+    """Number of the counting group of each interval; blocks start anew when it changes."""
+    calendar = metered.calendar
+    if charge.tier_basis == "day":
+        return calendar.day_index.astype(np.int64)
+    keys = [
+        _counter_key(charge.tier_basis, month) or (month[0], month[1] + 100)
+        for month in calendar.months
+    ]
+    numbers = np.array([year * 1000 + part for year, part in keys], dtype=np.int64)
+    return numbers[calendar.month_index]

@@ -1,0 +1,133 @@
+"""Commands that price load files: `bill` and `compare`."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from tariff_bargainer.billing.bill import Bill
+    from tariff_bargainer.tariffs.tariff import Tariff
+
+EXIT_BAD_INPUT = 2
+PARTS = ("energy", "demand", "fixed", "minimum", "export_credit", "discount", "tax")
+
+
+class TariffFormat(StrEnum):
+    """Forms a tariff file may have."""
+
+    TOML = "toml"
+    URDB = "urdb"
+    OPENTARIFF = "opentariff"
+    OPEN_ENERGY_TARIFFS = "open-energy-tariffs"
+
+
+class MeteringOption(StrEnum):
+    """What becomes of exported energy."""
+
+    NONE = "none"
+    NET = "net"
+    NET_BILLING = "net-billing"
+
+
+@contextmanager
+def one_line_errors(path: Path) -> Iterator[None]:
+    """Turn an error of this package into one line on stderr that names the file, and exit 2."""
+    from tariff_bargainer.errors import BargainerError
+
+    try:
+        yield
+    except BargainerError as error:
+        typer.echo(f"error: {path}: {error}", err=True)
+        raise typer.Exit(EXIT_BAD_INPUT) from None
+
+
+def register(app: typer.Typer) -> None:
+    """Add the billing commands to the app."""
+    app.command("bill", epilog=BILL_EXAMPLE)(bill_command)
+
+
+BILL_EXAMPLE = (
+    "Example: tariff-bargainer bill --tariff evening.toml --load home.csv "
+    "--timezone Europe/Berlin --json"
+)
+
+
+def bill_command(
+    tariff: Annotated[Path, typer.Option(help="Tariff file.")],
+    load: Annotated[
+        Path,
+        typer.Option(help="CSV: interval_start, import_wh|kwh|kw, optional export_wh|kwh|kw."),
+    ],
+    timezone: Annotated[
+        str | None,
+        typer.Option(help="IANA zone of the tariff's clock; replaces the one in the file."),
+    ] = None,
+    format_: Annotated[TariffFormat, typer.Option("--format", help="Form of the tariff file.")] = (
+        TariffFormat.TOML
+    ),
+    metering: Annotated[
+        MeteringOption | None,
+        typer.Option(
+            help="What becomes of export: ignored, netted in the month, or credited at the "
+            "export rates. Without it, what the tariff says."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Price a load file under a tariff: annual and monthly totals by component."""
+    from tariff_bargainer.billing.bill import bill
+    from tariff_bargainer.profiles.load_csv import read_load_csv
+
+    with one_line_errors(tariff):
+        priced = load_tariff(tariff, format_, timezone)
+    with one_line_errors(load):
+        profile = read_load_csv(load)
+        made = bill(profile, priced, metering=metering.value if metering else None)
+    if as_json:
+        print(json.dumps(made.as_json(), indent=2))
+    else:
+        print_table(made, priced.name)
+
+
+def load_tariff(path: Path, form: TariffFormat, timezone: str | None) -> "Tariff":
+    """Read a tariff file of any known form.
+
+    Raises:
+        TariffFileError: The file breaks its form.
+        UnsupportedRate: The rate cannot be represented.
+    """
+    from dataclasses import replace
+
+    from tariff_bargainer.errors import UnsupportedRate
+    from tariff_bargainer.tariffs.tariff_file import read_tariff
+
+    if form is not TariffFormat.TOML:
+        raise UnsupportedRate(field="--format", problem=f"{form} is not read yet")
+    tariff = read_tariff(path)
+    return replace(tariff, timezone=timezone) if timezone else tariff
+
+
+def print_table(made: "Bill", name: str) -> None:
+    """Print a bill for people."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{name} [{made.currency}]")
+    columns = [name for name in PARTS if getattr(made.annual, name)] + ["total"]
+    table.add_column("month", no_wrap=True)
+    for column in columns:
+        table.add_column(column.replace("_", " "), justify="right")
+    for month in made.monthly:
+        amounts = [f"{getattr(month.amounts, column):,.2f}" for column in columns]
+        table.add_row(month.month, *amounts)
+    table.add_section()
+    table.add_row("all", *(f"{getattr(made.annual, column):,.2f}" for column in columns))
+    console = Console()
+    console.print(table)
+    for note in made.notes:
+        console.print(f"note: {note}", markup=False)
