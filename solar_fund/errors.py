@@ -24,19 +24,24 @@
     │   ├── ReversalRefused
     │   ├── PeriodClosed
     │   ├── BalanceAssertionFailed
+    │   ├── AssertedBalanceWouldChange
     │   ├── LedgerBusy
     │   └── LedgerDamaged
     ├── DistributionError
     │   ├── ParameterOutOfBounds
     │   ├── DistributionRefused
     │   └── RedemptionRefused
-    └── PaymentError
-        ├── AccountNumberInvalid
-        ├── PayoutRefused
-        ├── ReleaseRefused
-        └── BankFileInvalid
-
-The voting and project packages hang their own branches under `FundError`, in this file.
+    ├── PaymentError
+    │   ├── AccountNumberInvalid
+    │   ├── PayoutRefused
+    │   ├── ReleaseRefused
+    │   └── BankFileInvalid
+    ├── ElectionInvalid
+    │   ├── ElectionFileInvalid     also an InputFileInvalid
+    │   └── TieUnresolved
+    ├── BallotInvalid
+    ├── ReceiptInvalid
+    └── ProjectInvalid
 """
 
 
@@ -240,6 +245,19 @@ class BalanceAssertionFailed(LedgerError):
         )
 
 
+class AssertedBalanceWouldChange(LedgerError):
+    """An entry would change a balance that was asserted before."""
+
+    def __init__(self, account: str, effective_at: str, as_of: str) -> None:
+        self.account = account
+        self.effective_at = effective_at
+        self.as_of = as_of
+        super().__init__(
+            f"account {account!r} was asserted as of {as_of}; an entry effective at "
+            f"{effective_at} would change that balance; make it effective later"
+        )
+
+
 class LedgerBusy(LedgerError):
     """Another writer held the ledger for too long."""
 
@@ -328,3 +346,39 @@ class BankFileInvalid(PaymentError):
         self.place = place
         self.problem = problem
         super().__init__(f"bank file: {place}: {problem}" if place else f"bank file: {problem}")
+
+
+class ElectionInvalid(FundError):
+    """An election cannot be counted as given."""
+
+
+class ElectionFileInvalid(InputFileInvalid, ElectionInvalid):
+    """A ballot file has a fault, named by line."""
+
+    def __init__(self, path: str, line: int, fault: str) -> None:
+        self.line = line
+        super().__init__(path, f"line {line}" if line else "", fault)
+
+
+class TieUnresolved(ElectionInvalid):
+    """Neither cost nor votes nor a drawn lot decides a tie."""
+
+    def __init__(self, names: tuple[str, ...], where: str) -> None:
+        self.names = names
+        self.where = where
+        super().__init__(
+            f"tie between {', '.join(names)} {where}; draw a lot among them and give its order,"
+            f' for example --lot "{",".join(names)}"'
+        )
+
+
+class BallotInvalid(FundError):
+    """A ballot may not be cast."""
+
+
+class ReceiptInvalid(FundError):
+    """A receipt or an inclusion proof does not check."""
+
+
+class ProjectInvalid(FundError):
+    """A project cannot be appraised, or may not take the step asked of it."""

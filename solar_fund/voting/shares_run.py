@@ -1,0 +1,227 @@
+"""One run of equal shares at a given slice: floats lead, whole numbers decide near calls."""
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+
+from solar_fund.voting.profile import VoteProfile
+from solar_fund.voting.shares_exact import ExactMoney, ExactPurchase
+from solar_fund.voting.shares_numpy import NumpyMoney
+from solar_fund.voting.tie_break import TieBreak
+
+# Stretches over which add-opt may jump at once, in raises.
+JUMP_MAX = 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What one run bought.
+
+    Attributes:
+        sequence: Project numbers in the order bought.
+        prices: Price per worth paid at each step, in floats.
+        at_floor: Whether all supporters surely paid alike at each step.
+        purchases: Who paid what, for runs made in whole numbers.
+        money_left: What the supporters of each contender not bought hold at the end, for runs
+            made in whole numbers [1/cost_scale currency unit].
+    """
+
+    sequence: list[int]
+    prices: list[float]
+    at_floor: list[bool]
+    purchases: tuple[ExactPurchase, ...] = ()
+    money_left: dict[int, Fraction] = field(default_factory=dict)
+
+
+class ShareRun:
+    """Runs equal shares again and again over one election."""
+
+    def __init__(
+        self,
+        profile: VoteProfile,
+        contenders: list[int],
+        tie: TieBreak,
+        cost_utility: bool,
+    ) -> None:
+        """Prepare the arrays once."""
+        self._profile = profile
+        self._contenders = contenders
+        self._tie = tie
+        self._worth = profile.costs if cost_utility else (1,) * len(profile.costs)
+        self._stride = 1
+        last = len(profile.costs)
+        lowest = {
+            n: Fraction(profile.costs[n], profile.votes[n] * self._worth[n]) for n in contenders
+        }
+        rank_of = {price: rank for rank, price in enumerate(sorted(set(lowest.values())))}
+        # Rank of the lowest price a project can have, then the tie rule; undrawn ones come last.
+        self._floor = {
+            n: (
+                rank_of[lowest[n]],
+                profile.costs[n],
+                -profile.votes[n],
+                tie.ranks.get(profile.project_ids[n], last),
+            )
+            for n in contenders
+        }
+        self._floats = NumpyMoney(profile, cost_utility)
+        self._rivals = {
+            n: {
+                m
+                for m in contenders
+                if profile.groups[n] and profile.groups[m] == profile.groups[n]
+            }
+            - {n}
+            for n in contenders
+        }
+
+    def run(self, slice_: Fraction) -> Run:
+        """Run in floats, asking the exact engine where a call is too near.
+
+        Raises:
+            TieUnresolved: A tie that cost, votes and the lot do not decide.
+        """
+        return self._run(slice_, None)
+
+    def run_exactly(self, slice_: Fraction) -> Run:
+        """Run with the money of each step taken from whole numbers, so that no error builds up.
+
+        Raises:
+            TieUnresolved: A tie that cost, votes and the lot do not decide.
+        """
+        return self._run(slice_, ExactMoney(self._profile, slice_))
+
+    def unchanged_for(self, slice_: Fraction, run: Run, raise_by: Fraction) -> int:
+        """Return how many raises surely buy the same projects in the same order.
+
+        As long as the order of purchases stays, a higher slice leaves every voter at least as
+        much at every step, and no price rises. So if at the far end every rival is still dearer
+        than the winner was at the near end, it is dearer everywhere between. Strides double
+        while that holds and halve when it fails, down to a single raise.
+
+        Args:
+            slice_: Slice of the run [1/cost_scale currency unit].
+            run: What was bought at that slice.
+            raise_by: The raise [1/cost_scale currency unit].
+        """
+        sure, stride = 0, self._stride
+        while stride:
+            ahead = self._same_at(slice_ + (sure + stride) * raise_by, run)
+            if ahead is None:
+                stride //= 2
+                continue
+            sure, run, self._stride = sure + stride, ahead, stride
+            stride = min(stride * 2, JUMP_MAX)
+        return sure
+
+    def _same_at(self, slice_: Fraction, run: Run) -> Run | None:
+        """Follow a run at a higher slice; give up where a rival might have come first."""
+        floats = self._floats
+        floats.start(float(slice_), self._contenders)
+        prices: list[float] = []
+        at_floor: list[bool] = []
+        steps = zip(run.sequence, run.prices, run.at_floor, strict=True)
+        for number, price_before, was_at_floor in steps:
+            price_now = None
+            for price, rival in floats.best(at_least=price_before):
+                if rival == number:
+                    price_now = price
+                elif not (was_at_floor and self._never_after(number, rival)):
+                    return None
+            if price_now is None:
+                return None
+            prices.append(price_now)
+            at_floor.append(number in floats.at_floor)
+            self._take(number, price_now)
+        if floats.best():
+            return None
+        return Run(sequence=run.sequence, prices=prices, at_floor=at_floor)
+
+    def _never_after(self, number: int, rival: int) -> bool:
+        """Tell whether a project at its lowest price goes first whatever the rival's price."""
+        mine, other = self._floor[number], self._floor[rival]
+        if mine[0] != other[0]:
+            return mine[0] < other[0]
+        return mine < other and (mine[1:3] != other[1:3] or other[3] < len(self._floor))
+
+    def _take(self, number: int, price: float) -> None:
+        self._floats.buy(number, price)
+        if self._rivals[number]:
+            self._floats.drop(self._rivals[number])
+
+    def _run(self, slice_: Fraction, proof: ExactMoney | None) -> Run:
+        floats = self._floats
+        floats.start(float(slice_), self._contenders)
+        sequence: list[int] = []
+        prices: list[float] = []
+        at_floor: list[bool] = []
+        purchases: list[ExactPurchase] = []
+        exact = proof
+        while near := floats.best():
+            price, number = self._plain_winner(near)
+            if number < 0:
+                exact = exact or ExactMoney(self._profile, slice_)
+                for earlier in sequence[exact.bought :]:
+                    exact.buy(earlier)
+                decided = self._decide(exact, near, len(sequence))
+                if decided is None:
+                    continue
+                number = decided
+                price = next(p for p, n in near if n == number)
+            self._take(number, price)
+            sequence.append(number)
+            prices.append(price)
+            at_floor.append(number in floats.at_floor)
+            if proof:
+                purchases.append(proof.buy(number))
+                floats.hold(proof.left_by_row_in_floats())
+        left = {n: proof.left_total(n) for n in self._contenders if proof and n not in sequence}
+        return Run(
+            sequence=sequence,
+            prices=prices,
+            at_floor=at_floor,
+            purchases=tuple(purchases),
+            money_left=left,
+        )
+
+    def _plain_winner(self, near: list[tuple[float, int]]) -> tuple[float, int]:
+        """Return the winner where floats alone are sure of it, else number -1.
+
+        Besides the lone cheapest, that is a project at its lowest possible price whose rivals
+        can at best reach the same and then lose the tie.
+        """
+        price, number = near[0]
+        if len(near) > 1:
+            price, number = min(near, key=lambda entry: self._floor[entry[1]])
+            if number not in self._floats.at_floor or not all(
+                self._never_after(number, rival) for _, rival in near if rival != number
+            ):
+                return price, -1
+        return price, -1 if number in self._floats.doubtful else number
+
+    def _decide(self, exact: ExactMoney, near: list[tuple[float, int]], step: int) -> int | None:
+        """Return the cheapest of several near calls, or nothing when none can be paid for."""
+        price_of: dict[int, Fraction] = {}
+        for _, number in near:
+            share = exact.share(number)
+            if share is not None:
+                price_of[number] = share / self._worth[number]
+        short = {number for _, number in near} - price_of.keys()
+        if short:
+            self._floats.drop(short)
+        if not price_of:
+            return None
+        lowest = min(price_of.values())
+        tied = [number for number, price in price_of.items() if price == lowest]
+        if len(tied) == 1 or self._independent(tied):
+            return min(tied)
+        return self._tie.pick(tied, f"for purchase {step + 1}")
+
+    def _independent(self, tied: list[int]) -> bool:
+        """Tell whether tied projects share no supporter and no group, so order does not matter."""
+        rows = [self._profile.rows[self._profile.span(number)] for number in tied]
+        joined = np.concatenate(rows)
+        if len(np.unique(joined)) != len(joined):
+            return False
+        return not any(self._rivals[number] & set(tied) for number in tied)
