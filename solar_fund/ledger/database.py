@@ -1,0 +1,103 @@
+"""Opening databases, taking the write lock, and inserting the rows of new records."""
+
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, insert, text
+from sqlalchemy.exc import OperationalError
+
+from solar_fund.errors import LedgerBusy
+from solar_fund.ledger.balances import Applied
+from solar_fund.ledger.journal import Body
+from solar_fund.ledger.tables import ACCOUNT, JOURNAL, MOVEMENT
+from solar_fund.ledger.verification import movement_row
+
+BUSY_WAIT_S = 30.0
+
+_POSTGRES_LOCK = text("SELECT pg_advisory_xact_lock(7216003751246139)")
+
+
+def open_engine(url: str) -> Engine:
+    """Open a database for a ledger of its own.
+
+    SQLite gets write-ahead logging with a sync on every commit, so that what was acknowledged
+    survives a power cut.
+
+    Args:
+        url: SQLAlchemy address such as `sqlite:////var/lib/fund.db` or `postgresql+pg8000://…`.
+    """
+    if not url.startswith("sqlite"):
+        return create_engine(url, pool_pre_ping=True)
+    engine = create_engine(url, connect_args={"timeout": BUSY_WAIT_S})
+
+    @event.listens_for(engine, "connect")
+    def set_pragmas(dbapi_connection: Any, _record: object) -> None:
+        cursor = dbapi_connection.cursor()
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    return engine
+
+
+class NewRows:
+    """The rows of a batch, inserted table by table."""
+
+    def __init__(self) -> None:
+        self.journal: list[dict[str, Any]] = []
+        self.account: list[dict[str, Any]] = []
+        self.movement: list[dict[str, Any]] = []
+
+    def add(
+        self,
+        seq: int,
+        recorded_at: str,
+        request: Body,
+        request_sha256: str,
+        applied: Applied,
+        body: str,
+        digest: str,
+    ) -> None:
+        """Gather the rows of one record."""
+        self.journal.append(
+            {
+                "seq": seq,
+                "kind": request["kind"],
+                "about_seq": applied.about_seq,
+                "idempotency_key": request["key"],
+                "request_sha256": request_sha256,
+                "recorded_at": recorded_at,
+                "effective_at": applied.effective_at,
+                "body": body,
+                "hash": digest,
+            }
+        )
+        if request["kind"] == "open":
+            plain = request["account"]
+            currencies = " ".join(plain["currencies"])
+            self.account.append({**plain, "seq": seq, "currencies": currencies})
+        self.movement.extend(movement_row(movement) for movement in applied.movements)
+
+    def insert(self, connection: Connection) -> None:
+        """Write all that was gathered."""
+        for table, rows in (
+            (JOURNAL, self.journal),
+            (ACCOUNT, self.account),
+            (MOVEMENT, self.movement),
+        ):
+            if rows:
+                connection.execute(insert(table), rows)
+
+
+def take_write_lock(connection: Connection) -> None:
+    """Become the only writer until the transaction ends, before the newest record is read."""
+    if connection.dialect.name != "sqlite":
+        connection.execute(_POSTGRES_LOCK)
+        return
+    try:
+        # A delete of nothing makes the driver begin a transaction and SQLite take its write lock.
+        connection.exec_driver_sql("DELETE FROM ledger_journal WHERE 0")
+    except OperationalError as error:
+        if "locked" in str(error.orig) or "busy" in str(error.orig):
+            raise LedgerBusy(BUSY_WAIT_S) from None
+        raise

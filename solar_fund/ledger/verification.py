@@ -1,0 +1,308 @@
+"""Proof that the books are what was written: replay the journal, compare all that is stored."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, Table, select
+
+from solar_fund.errors import EntryInvalid, FundError, LedgerDamaged
+from solar_fund.ledger.accounts import Account, account_as_plain
+from solar_fund.ledger.balances import NO_BALANCE, Balance, Movement, Pending
+from solar_fund.ledger.books import Books
+from solar_fund.ledger.journal import (
+    GENESIS_HASH,
+    JournalRecord,
+    canonical_text,
+    chain_hash,
+    check_hash,
+    record_from_body,
+    request_digest,
+)
+from solar_fund.ledger.tables import ACCOUNT, JOURNAL, MOVEMENT
+
+ROWS_PER_FETCH = 5_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainHead:
+    """The newest record: publish it, and nobody can rewrite what is behind it."""
+
+    seq: int
+    hash: str
+    recorded_at: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> "ChainHead":
+        """Read a published head written as `SEQ:HASH`.
+
+        Raises:
+            EntryInvalid: The text has another form.
+        """
+        seq_text, _, digest = text.partition(":")
+        if not seq_text.isdecimal():
+            raise EntryInvalid(f"chain head {text[:80]!r} must be written as NUMBER:HASH")
+        check_hash(digest)
+        return cls(seq=int(seq_text), hash=digest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainReport:
+    """What a check of the whole ledger found.
+
+    Attributes:
+        records: How many records were replayed without fault.
+        first_bad_seq: The first record that is wrong; None if all is well, or if no single record
+            can be named.
+        problem: What is wrong with it; None if all is well.
+        head: The newest record.
+    """
+
+    records: int
+    first_bad_seq: int | None
+    problem: str | None
+    head: ChainHead
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing was found."""
+        return self.problem is None
+
+
+def chain_head(connection: Connection) -> ChainHead:
+    """Number and hash of the newest record."""
+    row = connection.execute(
+        select(JOURNAL.c.seq, JOURNAL.c.hash, JOURNAL.c.recorded_at)
+        .order_by(JOURNAL.c.seq.desc())
+        .limit(1)
+    ).first()
+    if row is None:
+        return ChainHead(seq=0, hash=GENESIS_HASH)
+    return ChainHead(seq=row.seq, hash=row.hash, recorded_at=row.recorded_at)
+
+
+def verify_chain(connection: Connection, expected_head: ChainHead | None = None) -> ChainReport:
+    """Replay every record under the rules and compare hashes, columns, accounts and movements.
+
+    Args:
+        connection: To read from; records appended meanwhile are left out.
+        expected_head: A head published earlier; detects a journal cut short or written anew.
+    """
+    head = chain_head(connection)
+    replay = _Replay()
+    journal = _rows(connection, JOURNAL, head.seq)
+    accounts = _by_seq(_rows(connection, ACCOUNT, head.seq))
+    movements = _by_seq(_rows(connection, MOVEMENT, head.seq))
+    pending_accounts, pending_movements = next(accounts, None), next(movements, None)
+    for row in journal:
+        stored_accounts: list[RowMapping] = []
+        stored_movements: list[RowMapping] = []
+        if pending_accounts is not None and pending_accounts[0] <= row["seq"]:
+            stored_accounts, pending_accounts = pending_accounts[1], next(accounts, None)
+        if pending_movements is not None and pending_movements[0] <= row["seq"]:
+            stored_movements, pending_movements = pending_movements[1], next(movements, None)
+        try:
+            replay.step(row, stored_accounts, stored_movements, expected_head)
+        except LedgerDamaged as damage:
+            return ChainReport(
+                records=replay.seq, first_bad_seq=damage.seq, problem=damage.problem, head=head
+            )
+    if pending_accounts is not None or pending_movements is not None:
+        left = pending_accounts or pending_movements
+        seq = None if left is None else left[0]
+        problem = "accounts or movements are stored for a record that does not exist"
+        return ChainReport(records=replay.seq, first_bad_seq=seq, problem=problem, head=head)
+    if expected_head is not None and expected_head.seq > replay.seq:
+        return ChainReport(
+            records=replay.seq,
+            first_bad_seq=replay.seq + 1,
+            problem=f"the journal was cut: a published head names record {expected_head.seq}",
+            head=head,
+        )
+    return ChainReport(records=replay.seq, first_bad_seq=None, problem=None, head=head)
+
+
+def movement_row(movement: Movement) -> dict[str, Any]:
+    """A movement as its row."""
+    return {
+        "seq": movement.seq,
+        "line": movement.line,
+        "account": movement.account,
+        "currency": movement.currency,
+        "effective_at": movement.effective_at,
+        "posted_minor": movement.posted_minor,
+        "pending_debit_minor": movement.pending_debit_minor,
+        "pending_credit_minor": movement.pending_credit_minor,
+        "posted_after_minor": movement.after.posted_minor,
+        "pending_debit_after_minor": movement.after.pending_debit_minor,
+        "pending_credit_after_minor": movement.after.pending_credit_minor,
+    }
+
+
+class _Replay:
+    """The books as the journal alone makes them."""
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self.hash = GENESIS_HASH
+        self.recorded_at = ""
+        self.source = _ReplaySource()
+        self.books = Books(self.source)
+
+    def step(
+        self,
+        row: RowMapping,
+        stored_accounts: list[RowMapping],
+        stored_movements: list[RowMapping],
+        expected_head: ChainHead | None,
+    ) -> None:
+        """Replay one record.
+
+        Raises:
+            LedgerDamaged: It is wrong.
+        """
+        seq = self.seq + 1
+        if row["seq"] != seq:
+            raise LedgerDamaged(seq, "the record is missing")
+        self._check_hash(seq, row)
+        try:
+            record = record_from_body(row["body"], row["hash"])
+            movements = self._check_journal(seq, row, record)
+        except LedgerDamaged:
+            raise
+        except FundError as refusal:
+            raise LedgerDamaged(seq, f"the rules refuse it: {refusal}") from None
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            problem = f"its body cannot be read ({type(error).__name__}: {error})"
+            raise LedgerDamaged(seq, problem) from None
+        if stored_accounts != self._account_rows(record):
+            raise LedgerDamaged(seq, "its row in ledger_account differs from its body")
+        if stored_movements != [movement_row(movement) for movement in movements]:
+            raise LedgerDamaged(seq, "its rows in ledger_movement differ from its body")
+        if expected_head is not None and expected_head.seq == seq:
+            self._check_published(seq, row["hash"], expected_head.hash)
+        self.seq, self.hash, self.recorded_at = seq, row["hash"], row["recorded_at"]
+
+    def _check_hash(self, seq: int, row: RowMapping) -> None:
+        body, digest = row["body"], row["hash"]
+        try:
+            found = chain_hash(self.hash, body)
+        except (AttributeError, UnicodeEncodeError):
+            raise LedgerDamaged(seq, "its body is not text") from None
+        if found != digest:
+            problem = "its body does not match its hash: it was changed after it was written"
+            raise LedgerDamaged(seq, problem)
+
+    def _check_journal(
+        self, seq: int, row: RowMapping, record: JournalRecord
+    ) -> tuple[Movement, ...]:
+        """Apply the record's request and compare what is stored about it in the journal."""
+        fields = json.loads(row["body"])
+        request = fields["request"]
+        if canonical_text(fields) != row["body"]:
+            raise LedgerDamaged(seq, "its body is not in canonical form")
+        applied = self.books.apply(seq, fields["recorded_at"], request)
+        wanted = {
+            "seq": fields["seq"],
+            "kind": record.kind,
+            "about_seq": applied.about_seq,
+            "idempotency_key": request["key"],
+            "request_sha256": request_digest(request),
+            "recorded_at": fields["recorded_at"],
+            "effective_at": applied.effective_at,
+        }
+        for name, value in wanted.items():
+            if row[name] != value:
+                raise LedgerDamaged(seq, f"column {name} of ledger_journal differs from its body")
+        if fields["recorded_at"] < self.recorded_at:
+            raise LedgerDamaged(seq, "it was recorded before the record in front of it")
+        legs = None if applied.legs is None else [leg.as_list() for leg in applied.legs]
+        if fields.get("applied") != legs:
+            raise LedgerDamaged(seq, "the legs it applied differ from what the rules give")
+        self.source.remember(record, applied.movements, applied.about_seq)
+        return applied.movements
+
+    def _account_rows(self, record: JournalRecord) -> list[dict[str, Any]]:
+        if record.kind != "open":
+            return []
+        plain = account_as_plain(self.books.account(record.request["account"]["name"]))
+        return [{**plain, "seq": record.seq, "currencies": " ".join(plain["currencies"])}]
+
+    def _check_published(self, seq: int, found: str, published: str) -> None:
+        if found != published:
+            raise LedgerDamaged(seq, f"its hash differs from the published head {published}")
+
+
+class _ReplaySource:
+    """A `BooksSource` with nothing but what was replayed."""
+
+    def __init__(self) -> None:
+        self.records: dict[int, JournalRecord] = {}
+        self.reversals: dict[int, int] = {}
+        self.history: dict[tuple[str, str], list[tuple[str, int]]] = {}
+
+    def remember(
+        self, record: JournalRecord, movements: tuple[Movement, ...], about_seq: int | None
+    ) -> None:
+        if record.kind in {"entry", "post"}:
+            self.records[record.seq] = record
+        if record.kind == "reverse" and about_seq is not None:
+            self.reversals[about_seq] = record.seq
+        for movement in movements:
+            if movement.posted_minor:
+                key = (movement.account, movement.currency)
+                moved = (movement.effective_at, movement.posted_minor)
+                self.history.setdefault(key, []).append(moved)
+
+    def account(self, _name: str, /) -> Account | None:
+        """Accounts opened so far are remembered by the books."""
+        return None
+
+    def balance(self, _account: str, _currency: str, /) -> Balance:
+        """Balances moved so far are remembered by the books."""
+        return NO_BALANCE
+
+    def posted_before(self, account: str, currency: str, as_of: str, /) -> int:
+        moved = self.history.get((account, currency), ())
+        return sum(posted_minor for effective_at, posted_minor in moved if effective_at < as_of)
+
+    def pending(self, _seq: int, /) -> Pending | None:
+        """Reservations made so far are remembered by the books."""
+        return None
+
+    def record(self, seq: int, /) -> JournalRecord | None:
+        return self.records.get(seq)
+
+    def reversed_by(self, seq: int, /) -> int | None:
+        return self.reversals.get(seq)
+
+    def closed_before(self) -> str | None:
+        """Closed periods so far are remembered by the books."""
+        return None
+
+    def asserted_before(self, _account: str, _currency: str, /) -> str | None:
+        """Assertions so far are remembered by the books."""
+        return None
+
+
+def _rows(connection: Connection, table: Table, seq_max: int) -> Iterator[RowMapping]:
+    """All rows up to a record, in order, a few thousand at a time."""
+    order = [table.c.seq] + ([table.c.line] if "line" in table.c else [])
+    query = select(table).where(table.c.seq <= seq_max).order_by(*order)
+    streaming = connection.execution_options(yield_per=ROWS_PER_FETCH)
+    yield from streaming.execute(query).mappings()
+
+
+def _by_seq(rows: Iterator[RowMapping]) -> Iterator[tuple[int, list[RowMapping]]]:
+    """Rows gathered by the record they belong to."""
+    seq: int | None = None
+    group: list[RowMapping] = []
+    for row in rows:
+        if seq is not None and row["seq"] != seq:
+            yield seq, group
+            group = []
+        seq = row["seq"]
+        group.append(row)
+    if seq is not None:
+        yield seq, group
