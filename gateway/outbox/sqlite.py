@@ -1,0 +1,321 @@
+"""The gateway's state store: a thin, locked wrapper that makes each use case one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from gateway.consent.book import ConsentBook, Keyring
+from gateway.outbox import consents, ledger, sealing
+from gateway.outbox.rows import (
+    KEPT,
+    Commit,
+    OpenStream,
+    at_seconds,
+    is_quantity,
+    period_to_bytes,
+)
+from gateway.outbox.schema import FILE_NAME, connect
+from gateway.outbox.sealing import SealedBatch
+from gateway.wire.batch import BatchAnswer, GapRecord
+from gateway.wire.consent import Authority, Grant, decode_event
+from gateway.wire.errors import BadConsentEvent
+from gateway.wire.reading import Purpose, StreamKey
+from gateway.wire.session import KnownConsent
+from gateway.wire.signing import SignedMessage
+
+INTERVALS_PER_BATCH_MAX = 20_000
+
+
+class StaleBook(Exception):
+    """The consents changed between deciding and writing; decide again."""
+
+
+class SqliteOutbox:
+    """Everything the gateway must not forget.
+
+    Methods may be called from worker threads; one lock serves them one at a time. Another
+    process, such as a `coop-gateway consent` command, may write at the same time;
+    `changed_elsewhere` tells, and `commit` refuses what an older book of consents decided.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        """Wrap an open state file; use `open`."""
+        self.path = path
+        self._connection = connection
+        self._lock = threading.RLock()
+        self._data_version = self._read_data_version()
+
+    @classmethod
+    def open(cls, state_dir: Path, *, read_only: bool = False) -> SqliteOutbox:
+        """Open the state in a directory, and make it if there is none.
+
+        Raises:
+            StateFault: It cannot be used.
+        """
+        return cls(connect(state_dir, read_only=read_only), state_dir / FILE_NAME)
+
+    def close(self) -> None:
+        """Close the file; what was committed is on disk already."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Run statements as one: all of them, or none."""
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Look, without writing."""
+        with self._lock:
+            yield self._connection
+
+    def changed_elsewhere(self) -> bool:
+        """Whether another process wrote since this was last asked."""
+        version = self._read_data_version()
+        changed = version != self._data_version
+        self._data_version = version
+        return changed
+
+    def fact(self, name: str) -> bytes | None:
+        """Read a named fact."""
+        with self.reading() as connection:
+            return ledger.fact(connection, name)
+
+    def set_fact(self, name: str, content: bytes | None) -> None:
+        """Write a named fact, or erase it."""
+        with self.transaction() as connection:
+            ledger.set_fact(connection, name, content)
+
+    def next_number(self, name: str) -> int:
+        """Raise a named number by one, durably, and return it."""
+        with self.transaction() as connection:
+            return ledger.next_number(connection, name)
+
+    def note(self, at: datetime, kind: str, said: str) -> None:
+        """Write down something the household should see."""
+        with self.transaction() as connection:
+            ledger.note(connection, at, kind, said)
+
+    def book(self, household: str) -> tuple[ConsentBook, int]:
+        """The book of consents and its generation, which `commit` asks for."""
+        with self.reading() as connection:
+            return consents.read_book(connection, household), ledger.generation(connection)
+
+    def take_event(
+        self,
+        book: ConsentBook,
+        message: SignedMessage,
+        *,
+        keyring: Keyring,
+        now: datetime,
+        sign: consents.Signer,
+    ) -> ConsentBook:
+        """Check and record a consent event; erase what it no longer covers; all in one.
+
+        Args:
+            book: The book as known, for its household.
+            message: The signed event.
+            keyring: Whose signatures count.
+            now: When, aware UTC.
+            sign: Signs the receipt.
+
+        Returns:
+            The book with the event in it.
+
+        Raises:
+            BadSignature: No known key signed it.
+            BadConsentEvent: It rolls back, breaks the chain or widens without a key of the home.
+            MalformedMessage: It is no consent event.
+        """
+        payload, authority = keyring.open_event(message)
+        with self.transaction() as connection:
+            current = consents.read_book(connection, book.household)
+            after = current.with_event(payload, authority)
+            if after is current:
+                consents.acknowledge(connection, _known(payload))
+                return current
+            grant = _changed(current, after)
+            consents.record(
+                connection, message, authority=authority, acknowledged=authority is Authority.COOP
+            )
+            narrowed = grant.consent_id in current.grants
+            if narrowed:
+                consents.erase_uncovered(connection, grant, now=now, sign=sign)
+                consents.erase_counters(connection, after)
+            ledger.note(connection, now, "consent", _said(grant))
+        if narrowed:
+            self.truncate_log()
+        return after
+
+    def yield_to_coop(
+        self, household: str, consent_id: str, version: int
+    ) -> tuple[ConsentBook, list[SignedMessage]]:
+        """Drop own events that crossed with one from the web, and say which they were."""
+        with self.transaction() as connection:
+            dropped = [
+                event.message
+                for event in consents.events(connection)
+                if not event.acknowledged and _is_from(event.message, consent_id, version)
+            ]
+            consents.forget_unacknowledged(connection, consent_id, version)
+            ledger.raise_generation(connection)
+            return consents.read_book(connection, household), dropped
+
+    def truncate_log(self) -> None:
+        """Move everything into the main file and cut the write-ahead log to nothing."""
+        with self._lock:
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def unacknowledged(self) -> tuple[list[SignedMessage], list[SignedMessage]]:
+        """Home-made events and receipts that the co-op has not acknowledged."""
+        with self.reading() as connection:
+            events = [e.message for e in consents.events(connection) if not e.acknowledged]
+            return events, consents.receipts(connection, unacknowledged=True)
+
+    def acknowledge(
+        self, accepted: Iterable[KnownConsent], receipts: Iterable[SignedMessage]
+    ) -> None:
+        """Note what the co-op has on record."""
+        with self.transaction() as connection:
+            consents.acknowledge(connection, accepted)
+            consents.acknowledge_receipts(connection, receipts)
+
+    def open_streams(self) -> dict[StreamKey, OpenStream]:
+        """How far each stream has come."""
+        with self.reading() as connection:
+            return consents.open_streams(connection)
+
+    def counters(self) -> dict[tuple[str, str], bytes]:
+        """Counter states by meter and quantity."""
+        with self.reading() as connection:
+            rows = connection.execute("SELECT meter, quantity, state FROM counter")
+            return {(meter, quantity): bytes(state) for meter, quantity, state in rows}
+
+    def commit(self, commit: Commit, *, generation: int) -> None:
+        """Write what one commit period added.
+
+        Raises:
+            StaleBook: The consents changed since `generation`; nothing was written.
+        """
+        with self.transaction() as connection:
+            if ledger.generation(connection) != generation:
+                raise StaleBook
+            for stream, state in commit.streams.items():
+                _write_stream(connection, stream, state)
+            for row in commit.rows:
+                ledger.insert_waiting(connection, row)
+                ledger.count(connection, row.stream, KEPT, 1)
+            for (meter, quantity), stored in commit.counters.items():
+                connection.execute(
+                    "INSERT INTO counter (meter, quantity, state) VALUES (?, ?, ?)"
+                    " ON CONFLICT DO UPDATE SET state = excluded.state",
+                    (meter, quantity, stored),
+                )
+            for (meter, quantity, purpose, what), intervals in commit.tallies.items():
+                ledger.count_for(connection, meter, quantity, purpose, what, intervals)
+            for gap in commit.gaps:
+                ledger.insert_gap(connection, gap)
+
+    def seal(
+        self,
+        *,
+        key_id: str,
+        now: datetime,
+        purposes: Collection[Purpose],
+        intervals_max: int = INTERVALS_PER_BATCH_MAX,
+    ) -> bool:
+        """Seal the oldest waiting rows into a batch; False if nothing waits."""
+        with self.transaction() as connection:
+            return sealing.seal_next(
+                connection,
+                key_id=key_id,
+                now=now,
+                purposes=purposes,
+                intervals_max=intervals_max,
+            )
+
+    def next_sealed(self, purposes: Collection[Purpose], *, after: int = 0) -> SealedBatch | None:
+        """The oldest sealed batch that may be sent."""
+        with self.reading() as connection:
+            return sealing.next_sealed(connection, purposes, after=after)
+
+    def settle(self, answer: BatchAnswer, *, now: datetime, day: str) -> bool:
+        """Take in an answer; False if the batch is not here any more."""
+        with self.transaction() as connection:
+            return sealing.settle(connection, answer, now=now, day=day)
+
+    def refuse_whole(self, seq: int, *, reason: str, now: datetime) -> None:
+        """Set a batch aside that the co-op will never take."""
+        with self.transaction() as connection:
+            sealing.refuse_whole(connection, seq, reason=reason, now=now)
+            ledger.note(connection, now, "refused", f"batch {seq} was refused: {reason}")
+
+    def unpack(self, seq: int) -> None:
+        """Put the rows of a batch back among those that wait."""
+        with self.transaction() as connection:
+            sealing.unpack(connection, seq)
+
+    def waiting(self) -> int:
+        """Intervals that have not been acknowledged."""
+        with self.reading() as connection:
+            (waiting,) = connection.execute(
+                "SELECT (SELECT count(*) FROM waiting)"
+                " + (SELECT coalesce(sum(intervals), 0) FROM sealed)"
+            ).fetchone()
+            return int(waiting)
+
+    def add_gap(self, gap: GapRecord) -> None:
+        """Queue a gap record for the next batch."""
+        with self.transaction() as connection:
+            ledger.insert_gap(connection, gap)
+
+    def _read_data_version(self) -> int:
+        with self._lock:
+            return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+
+
+def _write_stream(connection: sqlite3.Connection, stream: StreamKey, state: OpenStream) -> None:
+    if not is_quantity(stream.quantity):
+        raise ValueError(f"{stream}: not a quantity that may be kept")
+    period = None
+    if state.period is not None and state.permit is not None:
+        period = period_to_bytes(state.period, state.permit)
+    connection.execute(
+        "UPDATE stream SET closed_to_s = ?, period = ? WHERE id = ?",
+        (at_seconds(state.closed_to), period, ledger.stream_id(connection, stream)),
+    )
+
+
+def _changed(before: ConsentBook, after: ConsentBook) -> Grant:
+    for consent_id, grant in after.grants.items():
+        if before.grants.get(consent_id) != grant:
+            return grant
+    raise BadConsentEvent(consent_id="?", problem="nothing changed")
+
+
+def _known(payload: bytes) -> list[KnownConsent]:
+    event = decode_event(payload)
+    return [KnownConsent(consent_id=event.consent_id, version=event.version)]
+
+
+def _is_from(message: SignedMessage, consent_id: str, version: int) -> bool:
+    event = decode_event(message.payload.encode())
+    return event.consent_id == consent_id and event.version >= version
+
+
+def _said(grant: Grant) -> str:
+    return f"consent {grant.reference} {grant.state}: {grant.terms.purpose}"
