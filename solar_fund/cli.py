@@ -4,7 +4,6 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-import click
 import typer
 from typer.core import TyperGroup
 
@@ -16,7 +15,7 @@ _SUBJECTS = ("cli_ledger", "cli_voting", "cli_projects", "cli_payments")
 class _RefusingGroup(TyperGroup):
     """Turns every refusal of the fund into one line on stderr and exit code 2."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except FundError as error:
