@@ -8,9 +8,9 @@ interaction, against some reference use; it is a report and never the basis of a
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.resources import files
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -197,6 +197,19 @@ def monthly_savings(
         )
     root = _sha256([period, currency, *(member.evidence.result for member in members)])
     return SavingsStatement(period=period, currency=currency, members=tuple(members), root=root)
+
+
+def statement_json(statement: SavingsStatement) -> dict[str, Any]:
+    """Give a statement as JSON values, money in whole minor units."""
+    return {
+        "period": statement.period,
+        "currency": statement.currency,
+        "saving_minor": statement.saving_minor,
+        "root": statement.root,
+        "members": [
+            {"saving_minor": member.saving_minor, **asdict(member)} for member in statement.members
+        ],
+    }
 
 
 def saving_terms(

@@ -7,9 +7,10 @@ all zero until the caller states them, and each line says which.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -163,6 +164,31 @@ class FloorEstimate:
     def amount(self, key: str) -> Decimal:
         """Return one line's amount [currency]; KeyError when there is no such line."""
         return {line.key: line.amount for line in self.lines}[key]
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the estimate as JSON values, money as decimal strings."""
+        return {
+            "currency": self.currency,
+            "meters": self.meters,
+            "energy_kwh": str(self.energy_kwh),
+            "capture_ratio": self.capture_ratio,
+            "lines": [
+                {
+                    "key": line.key,
+                    "text": line.text,
+                    "amount": str(line.amount),
+                    "low": str(line.low),
+                    "high": str(line.high),
+                    "negotiable": line.negotiable,
+                }
+                for line in self.lines
+            ],
+            "total": str(self.total),
+            "rate_per_kwh": str(self.rate_per_kwh),
+            "rate_low_per_kwh": str(self.rate_low_per_kwh),
+            "rate_high_per_kwh": str(self.rate_high_per_kwh),
+            "assumptions": asdict(self.assumptions),
+        }
 
     def _repr_html_(self) -> str:
         rows = "".join(

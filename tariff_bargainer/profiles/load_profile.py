@@ -245,6 +245,16 @@ def typical_day_profile_from_frame(
     )
 
 
+def pool_profile(homes: Iterable[LoadProfile]) -> LoadProfile:
+    """Add homes into one profile; an interval that any home misses is missing.
+
+    Raises:
+        InvalidProfile: There is no home, or the homes' steps or grids differ.
+    """
+    stacked, start, step_s = stack_profiles(homes)
+    return LoadProfile(start=start, step_s=step_s, import_wh=stacked.sum(axis=0))
+
+
 def load_metrics(profile: GroupProfile) -> LoadMetrics:
     """Describe a group profile by peak, load factor and coincidence.
 

@@ -1,0 +1,263 @@
+"""The command `negotiate`: one supplier, round by round, kept in a file between calls."""
+
+import json
+import os
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from tariff_bargainer.bargaining.counter_offer import CounterOffer, Negotiation
+
+EXIT_BAD_INPUT = 2
+STATE_BYTES_MAX = 4_000_000
+
+app = typer.Typer(
+    help="Bargain with one supplier, round by round; the state is a JSON file, so it resumes.",
+    no_args_is_help=True,
+)
+
+StateOption = Annotated[Path, typer.Option(help="The negotiation's file.")]
+PriceArgument = Annotated[str, typer.Argument(help="All-in price per kWh, such as 0.279.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@app.command(
+    "open",
+    epilog="Example: tariff-bargainer negotiate open --state nordwind.json --supplier Nordwind "
+    "--homes street/ --old today.toml --floor 0.262 --rounds 5",
+)
+def open_command(
+    state: StateOption,
+    supplier: Annotated[str, typer.Option(help="With whom.")],
+    homes: Annotated[Path, typer.Option(help="Folder with one load CSV per home.")],
+    old: Annotated[
+        Path, typer.Option(help="Best tariff each home has alone: a file, or a folder of them.")
+    ],
+    floor: Annotated[str, typer.Option(help="Supplier's estimated floor per kWh; see `floor`.")],
+    floor_low: Annotated[str | None, typer.Option(help="Lower end of the floor.")] = None,
+    floor_high: Annotated[str | None, typer.Option(help="Upper end of the floor.")] = None,
+    power: Annotated[str, typer.Option(help="The co-op's bargaining power, 0 to 1.")] = "0.5",
+    rounds: Annotated[int, typer.Option(min=1, max=50, help="Rounds at most.")] = 5,
+    exponent: Annotated[
+        float, typer.Option(help="1 concedes evenly, above 1 late, below 1 early.")
+    ] = 2.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Start a negotiation from the homes' bills and the supplier's estimated floor."""
+    from tariff_bargainer.bargaining.counter_offer import (
+        ConcessionPlan,
+        Negotiation,
+        bargaining_range,
+    )
+    from tariff_bargainer.bargaining.offers import price_homes
+    from tariff_bargainer.cli_bargaining import one_line_errors, read_homes, read_own_tariffs
+
+    if state.exists():
+        _refuse(f"{state}: exists already; choose another file or remove it")
+    group = read_homes(homes)
+    own = read_own_tariffs(old, group)
+    with one_line_errors(state):
+        limits = bargaining_range(
+            alternatives_minor=price_homes(group, own),
+            energy_kwh=Decimal(sum(round(home.import_wh.sum()) for home in group.values())) / 1000,
+            currency=next(iter(own.values())).currency,
+            floor_low=_decimal(floor_low or floor, "--floor-low"),
+            floor=_decimal(floor, "--floor"),
+            floor_high=_decimal(floor_high or floor, "--floor-high"),
+            power=_decimal(power, "--power"),
+        )
+        plan = ConcessionPlan(rounds_max=rounds, exponent=exponent)
+        negotiation = Negotiation(supplier=supplier, range=limits, plan=plan)
+    _write(state, negotiation)
+    _show(negotiation, as_json=as_json)
+
+
+@app.command(
+    "offer", epilog="Example: tariff-bargainer negotiate offer 0.2790 --state nordwind.json"
+)
+def offer_command(
+    price: PriceArgument,
+    state: StateOption,
+    final: Annotated[bool, typer.Option(help="The supplier calls it its last word.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Record what the supplier offers, and show what the plan advises."""
+    from tariff_bargainer.bargaining.counter_offer import receive_offer
+    from tariff_bargainer.cli_bargaining import one_line_errors
+
+    with one_line_errors(state):
+        negotiation = receive_offer(_read(state), _decimal(price, "the price"), final=final)
+    _write(state, negotiation)
+    _show(negotiation, as_json=as_json)
+
+
+@app.command("ask", epilog="Example: tariff-bargainer negotiate ask --state nordwind.json")
+def ask_command(
+    state: StateOption,
+    price: Annotated[str | None, typer.Argument(help="Our price; the plan's without one.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Send our counter-offer: the plan's, or a price of our own."""
+    from tariff_bargainer.bargaining.counter_offer import advise, send_counter_offer
+    from tariff_bargainer.cli_bargaining import one_line_errors
+
+    with one_line_errors(state):
+        negotiation = _read(state)
+        if price is None:
+            advised = advise(negotiation)
+            ask, reason = advised.price_per_kwh, advised.reason
+        else:
+            ask, reason = _decimal(price, "the price"), "set by the board"
+        negotiation = send_counter_offer(negotiation, ask, reason=reason)
+    _write(state, negotiation)
+    _show(negotiation, as_json=as_json)
+
+
+@app.command("accept", epilog="Example: tariff-bargainer negotiate accept --state nordwind.json")
+def accept_command(state: StateOption, as_json: JsonOption = False) -> None:
+    """Agree to the last price on the table."""
+    from tariff_bargainer.bargaining.counter_offer import accept_offer
+    from tariff_bargainer.cli_bargaining import one_line_errors
+
+    with one_line_errors(state):
+        negotiation = accept_offer(_read(state))
+    _write(state, negotiation)
+    _show(negotiation, as_json=as_json)
+
+
+@app.command("leave", epilog="Example: tariff-bargainer negotiate leave --state nordwind.json")
+def leave_command(state: StateOption, as_json: JsonOption = False) -> None:
+    """Walk away without a deal."""
+    from tariff_bargainer.bargaining.counter_offer import walk_away
+    from tariff_bargainer.cli_bargaining import one_line_errors
+
+    with one_line_errors(state):
+        negotiation = walk_away(_read(state))
+    _write(state, negotiation)
+    _show(negotiation, as_json=as_json)
+
+
+@app.command("show", epilog="Example: tariff-bargainer negotiate show --state nordwind.json --json")
+def show_command(state: StateOption, as_json: JsonOption = False) -> None:
+    """Show the moves so far and what the plan advises next."""
+    from tariff_bargainer.cli_bargaining import one_line_errors
+
+    with one_line_errors(state):
+        negotiation = _read(state)
+    _show(negotiation, as_json=as_json)
+
+
+@app.command(
+    "simulate",
+    epilog="Example: tariff-bargainer negotiate simulate --state nordwind.json --seed 7 --json",
+)
+def simulate_command(
+    state: StateOption,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated supplier.")],
+    rounds: Annotated[int, typer.Option(min=1, max=50, help="Rounds to play now.")] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """Play rounds against a simulated supplier whose floor stays hidden; resumable."""
+    from tariff_bargainer.bargaining.counter_offer import Status
+    from tariff_bargainer.bargaining.simulated_supplier import SimulatedSupplier, play_round
+    from tariff_bargainer.cli_bargaining import one_line_errors
+
+    with one_line_errors(state):
+        negotiation = _read(state)
+        supplier = SimulatedSupplier.drawn(
+            negotiation.supplier,
+            seed=seed,
+            around_per_kwh=negotiation.range.floor,
+            rounds_max=negotiation.plan.rounds_max,
+        )
+        for _ in range(rounds):
+            if negotiation.status != Status.OPEN:
+                break
+            negotiation = play_round(negotiation, supplier)
+    _write(state, negotiation)
+    _show(negotiation, as_json=as_json)
+
+
+def _advice(negotiation: "Negotiation") -> "CounterOffer | None":
+    from tariff_bargainer.bargaining.counter_offer import Party, Status, advise
+
+    its_our_turn = negotiation.moves and negotiation.moves[-1].party == Party.SUPPLIER
+    return advise(negotiation) if its_our_turn and negotiation.status == Status.OPEN else None
+
+
+def _show(negotiation: "Negotiation", *, as_json: bool) -> None:
+    from tariff_bargainer.bargaining.negotiation_file import negotiation_to_json
+
+    advised = _advice(negotiation)
+    if as_json:
+        result = negotiation_to_json(negotiation)
+        result["gap_per_kwh"] = _text(negotiation.gap_per_kwh)
+        result["agreed_price_per_kwh"] = _text(negotiation.agreed_price_per_kwh)
+        result["advice"] = advised and {
+            "advice": advised.advice.value,
+            "price_per_kwh": str(advised.price_per_kwh),
+            "saving_minor": advised.saving_minor,
+            "likely_deal_per_kwh": _text(advised.likely_deal_per_kwh),
+            "reason": advised.reason,
+        }
+        print(json.dumps(result))
+        return
+    limits = negotiation.range
+    print(
+        f"{negotiation.supplier}: {negotiation.status.replace('_', ' ')}; floor {limits.floor}, "
+        f"target {limits.target}, walk-away {limits.walk_away} {limits.currency}/kWh"
+    )
+    for move in negotiation.moves:
+        who = "they offer" if move.party == "supplier" else "we ask"
+        print(f"round {move.round}: {who} {move.price_per_kwh}  {move.reason}")
+    if advised:
+        print(f"advice: {advised.advice.replace('_', ' ')} {advised.price_per_kwh}")
+        print(f"why: {advised.reason}")
+
+
+def _text(price: Decimal | None) -> str | None:
+    return None if price is None else str(price)
+
+
+def _decimal(text: str, name: str) -> Decimal:
+    try:
+        found = Decimal(text)
+    except InvalidOperation:
+        found = Decimal("NaN")
+    if not found.is_finite() or abs(found) > 1_000_000:
+        _refuse(f"{name} is {text!r}; write a decimal number, such as 0.279")
+    return found
+
+
+def _read(state: Path) -> "Negotiation":
+    from tariff_bargainer.bargaining.negotiation_file import parse_negotiation
+
+    try:
+        if state.stat().st_size > STATE_BYTES_MAX:
+            _refuse(f"{state}: is too large for a negotiation; give the file `open` wrote")
+        text = state.read_text(encoding="utf-8")
+    except OSError as unreadable:
+        _refuse(f"{state}: cannot be read ({unreadable.strerror}); start with `negotiate open`")
+    except UnicodeDecodeError:
+        _refuse(f"{state}: is not UTF-8 text; give the file that `open` wrote")
+    return parse_negotiation(text)
+
+
+def _write(state: Path, negotiation: "Negotiation") -> None:
+    """Replace the file in one step, so that a power cut leaves the old state or the new one."""
+    from tariff_bargainer.bargaining.negotiation_file import negotiation_text
+
+    beside = state.with_name(f"{state.name}.{os.getpid()}.part")
+    try:
+        beside.write_text(negotiation_text(negotiation), encoding="utf-8")
+        beside.replace(state)
+    except OSError as failed:
+        _refuse(f"{state}: cannot be written ({failed.strerror}); check the folder")
+
+
+def _refuse(problem: str) -> NoReturn:
+    typer.echo(f"error: {problem}", err=True)
+    raise typer.Exit(EXIT_BAD_INPUT)
