@@ -35,6 +35,7 @@ from tariff_bargainer.billing.month_charges import (
     add_minimum_bills,
     add_standing_charges,
     add_taxes,
+    carry_export_credit,
 )
 from tariff_bargainer.billing.net_metering import monthly_net_cost
 from tariff_bargainer.errors import InsufficientProfile, MissingInput
@@ -212,19 +213,22 @@ class _Run:
         """Energy, export and demand by month."""
         months = [MonthAmounts() for _ in range(self.metered[""].n_months)]
         if self.metering == "net":
-            for month, net in zip(
-                months, monthly_net_cost(self.tariff, self.metered[""]), strict=True
-            ):
+            main = self.metered[""]
+            peaks = monthly_peaks_kw(main, main.import_uwh)
+            netted = monthly_net_cost(self.tariff, main, peaks)
+            for month, net in zip(months, netted, strict=True):
                 month.energy += net.energy
                 month.export_credit += net.credit
-        else:
-            for charge in self.tariff.energy:
+        for charge in self.tariff.energy:
+            if self.metering != "net" or charge.register:
                 metered = self.register(charge.register)
                 _add(months, "energy", self._directed(charge, metered, metered.import_uwh))
         if self.metering == "net-billing":
             for charge in self.tariff.export:
                 metered = self.register(charge.register)
                 _add(months, "export_credit", self._directed(charge, metered, metered.export_uwh))
+            if self.tariff.net_billing.carry == "next-month":
+                carry_export_credit(months, self.tariff, self.metered[""].calendar.months)
         for demand in self.tariff.demand:
             metered = self.register(demand.register)
             cost = monthly_demand_cost(demand, self.tariff, metered, metered.import_uwh)

@@ -113,8 +113,9 @@ def monthly_demand_cost(
     group = day if by_day else day_month[day]
     months = metered.calendar.months
     cost = [Fraction(0)] * len(months)
+    across = charge.ratchet is not None and charge.ratchet.across_periods
     for position, priced in enumerate(charge.periods):
-        here = counts & (period == position)
+        here = counts if across else counts & (period == position)
         peaks = _peaks_kw(charge, windows, here, group, day, n_groups)
         occurs = np.zeros(n_groups, dtype=np.bool_)
         occurs[group[period == position]] = True

@@ -61,6 +61,16 @@ def block_limits(
     return BlockLimits(edges_uwh=tuple(edges), rates=tuple(rates))
 
 
+def monthly_block_limits(
+    charge: EnergyCharge, months: Sequence[tuple[int, int]], peaks_kw: Sequence[Fraction]
+) -> list[BlockLimits]:
+    """Scale the blocks of a charge to every month."""
+    return [
+        block_limits(charge, days_in_month=monthrange(*month)[1], peak_kw=peak)
+        for month, peak in zip(months, peaks_kw, strict=True)
+    ]
+
+
 def monthly_energy_cost(
     charge: EnergyCharge,
     tariff: Tariff,
@@ -86,10 +96,7 @@ def monthly_energy_cost(
     period = metered.periods(charge.periods, tariff)
     n_periods = len(charge.periods)
     months = metered.calendar.months
-    limits = [
-        block_limits(charge, days_in_month=monthrange(*month)[1], peak_kw=peak)
-        for month, peak in zip(months, peaks_kw, strict=True)
-    ]
+    limits = monthly_block_limits(charge, months, peaks_kw)
     if charge.tiered and (chronological or charge.tier_scope == "period"):
         return _chronological(charge, metered, energy_uwh, period, limits)
     daily = charge.tiered and charge.tier_basis == "day"
@@ -98,7 +105,7 @@ def monthly_energy_cost(
     month_of = metered.calendar.day_month_index if daily else np.arange(len(months))
     group = unit * n_periods + period
     sums = metered.sums(energy_uwh, group.astype(np.int32), n_units * n_periods)
-    used = _Counter(charge)
+    used = BlockCounter(charge)
     cost = [Fraction(0)] * len(months)
     for unit_index, row in enumerate(sums.reshape(n_units, n_periods).tolist()):
         month = int(month_of[unit_index])
@@ -132,7 +139,7 @@ def pro_rata_cost(energy_uwh: Sequence[int], before_uwh: int, limits: BlockLimit
     return cost / MICRO_PER_KWH
 
 
-class _Counter:
+class BlockCounter:
     """Energy counted so far towards quarterly and yearly blocks."""
 
     def __init__(self, charge: EnergyCharge) -> None:

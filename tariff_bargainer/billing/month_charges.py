@@ -82,10 +82,15 @@ def add_minimum_bills(
             continue
         for target, month, share in zip(amounts, months, shares, strict=True):
             least = amount_for_month(Fraction(rule.amount), rule.per, month, share)
-            target.minimum += max(Fraction(0), least - target.owed(rule.covers))
+            target.minimum += max(Fraction(0), least - _paid(target, rule.covers))
     for rule in tariff.minimum:
         if rule.per == "year":
             _add_annual_minimum(rule, amounts, months, shares)
+
+
+def _paid(amounts: MonthAmounts, covers: Iterable[str]) -> Fraction:
+    """What a month pays towards a minimum; a credit stays a credit and is not eaten by it."""
+    return max(Fraction(0), amounts.owed(covers))
 
 
 def _add_annual_minimum(
@@ -96,7 +101,7 @@ def _add_annual_minimum(
         inside = [index for index, month in enumerate(months) if month[0] == year]
         least = sum((Fraction(rule.amount) * shares[i] / 12 for i in inside), Fraction(0))
         covers = (*rule.covers, "minimum")
-        paid = sum((amounts[index].owed(covers) for index in inside), Fraction(0))
+        paid = sum((_paid(amounts[index], covers) for index in inside), Fraction(0))
         amounts[inside[-1]].minimum += max(Fraction(0), least - paid)
 
 
@@ -139,3 +144,19 @@ def add_taxes(amounts: Sequence[MonthAmounts], tariff: Tariff, kwh: Sequence[Fra
 def _is_due(rule: Tax, month_kwh: Fraction) -> bool:
     above, upto = rule.when_month_kwh_above, rule.when_month_kwh_upto
     return (above is None or month_kwh > above) and (upto is None or month_kwh <= upto)
+
+
+def carry_export_credit(amounts: Sequence[MonthAmounts], tariff: Tariff, months: Months) -> None:
+    """Use each month's export earnings against the energy charges of later months.
+
+    Source: metering option 3 of the SAM engine (NREL PySAM `Utilityrate5`).
+    """
+    bank = Fraction(0)
+    for target, (_, month) in zip(amounts, months, strict=True):
+        earned = target.export_credit
+        used = min(bank, target.energy)
+        bank += earned - used
+        target.export_credit = used
+        if month == tariff.net_billing.credit_month:
+            target.export_credit += bank
+            bank = Fraction(0)

@@ -146,10 +146,13 @@ class Ratchet:
         lookback_months: How many months before the billed one count.
         peak_months: Months of the year whose peaks count.
         apply_months: Months of the year in which the ratchet holds.
+        across_periods: Whether one demand, the highest of all periods, is billed in every period;
+            otherwise each period looks back to its own peaks.
     """
 
     percent: Decimal
     lookback_months: int = 11
+    across_periods: bool = False
     peak_months: tuple[int, ...] = tuple(range(1, 13))
     apply_months: tuple[int, ...] = tuple(range(1, 13))
 
@@ -211,7 +214,7 @@ class MinimumBill:
 
     amount: Decimal
     per: Per = "month"
-    covers: tuple[Component, ...] = ("energy", "fixed")
+    covers: tuple[Component, ...] = ("energy", "demand", "fixed", "export_credit")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,10 +278,27 @@ class NetMetering:
         rollover: `kwh` carries energy to the next month, `money` carries its value.
         year_end_rate_per_kwh: What is paid for energy left at the end of the year [currency/kWh].
         credit_month: Month 1..12 at whose end the year's credit is settled.
+        carry_by: `period` keeps a surplus in its own period; `time-of-day` hands it to the period
+            that holds at the same hour in the next month, as the SAM engine does.
     """
 
     rollover: Literal["kwh", "money"] = "kwh"
+    carry_by: Literal["period", "time-of-day"] = "period"
     year_end_rate_per_kwh: Decimal = Decimal(0)
+    credit_month: int = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetBilling:
+    """When money earned by export is used under net billing.
+
+    Attributes:
+        carry: `same-month` takes it off the month's bill, even below zero; `next-month` keeps it
+            as a credit against later energy charges.
+        credit_month: Month 1..12 at whose end a credit that is left is paid out.
+    """
+
+    carry: Literal["same-month", "next-month"] = "same-month"
     credit_month: int = 12
 
 
@@ -312,6 +332,7 @@ class Tariff:
         taxes: Taxes and levies, in order.
         metering: How export is treated unless the caller says otherwise.
         net_metering: Rules for surplus when metering is `net`.
+        net_billing: When export earnings are used when metering is `net-billing`.
         rounding: How money is rounded.
         holidays: Dates that are no weekday and no weekend.
         holidays_every_year: (month, day) of holidays that recur.
@@ -335,6 +356,7 @@ class Tariff:
     taxes: tuple[Tax, ...] = ()
     metering: Metering = "none"
     net_metering: NetMetering = NetMetering()
+    net_billing: NetBilling = NetBilling()
     rounding: Rounding = Rounding()
     holidays: tuple[date, ...] = ()
     holidays_every_year: tuple[tuple[int, int], ...] = ()

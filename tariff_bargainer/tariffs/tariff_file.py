@@ -23,11 +23,13 @@ from tariff_bargainer.tariffs.tariff import (
     TIER_BASES,
     TIER_ORDERS,
     TIER_SCOPES,
+    Component,
     DemandCharge,
     Discount,
     EnergyCharge,
     IndexLink,
     MinimumBill,
+    NetBilling,
     NetMetering,
     Period,
     Ratchet,
@@ -41,6 +43,7 @@ from tariff_bargainer.tariffs.tariff import (
 FORMAT = "commonwatt-tariff/1"
 FILE_BYTES_MAX = 4_000_000
 
+MINIMUM_COVERS: tuple[Component, ...] = ("energy", "demand", "fixed", "export_credit")
 DAY_WORDS = {
     "weekdays": WEEKDAYS,
     "weekends": WEEKEND,
@@ -111,6 +114,7 @@ def tariff_from_table(parsed: Any) -> Tariff:
     if found != FORMAT:
         raise table.fault("format", f"is {found!r}", f"write {FORMAT!r}")
     net = next(_single(table, "net_metering"), None)
+    billing = next(_single(table, "net_billing"), None)
     rounding = next(_single(table, "rounding"), None)
     holidays = table.each("holidays", _holiday, '2024-12-25, or "12-25" for every year')
     energy = tuple(_energy_charge(entry, "energy") for entry in table.tables("energy"))
@@ -129,6 +133,7 @@ def tariff_from_table(parsed: Any) -> Tariff:
         "taxes": tuple(_tax(entry) for entry in table.tables("taxes")),
         "metering": table.choice("metering", METERING, default_metering),
         "net_metering": _net_metering(net) if net else NetMetering(),
+        "net_billing": _net_billing(billing) if billing else NetBilling(),
         "rounding": _rounding(rounding) if rounding else Rounding(),
         "holidays": tuple(sorted(day for day in holidays if isinstance(day, date))),
         "holidays_every_year": tuple(sorted(day for day in holidays if isinstance(day, tuple))),
@@ -294,6 +299,7 @@ def _ratchet(table: StrictTable) -> Ratchet:
     ratchet = Ratchet(
         percent=table.decimal("percent"),
         lookback_months=table.whole("lookback_months", 11),
+        across_periods=table.flag("across_periods"),
         peak_months=tuple(table.each("peak_months", _month, months)) or ALL_MONTHS,
         apply_months=tuple(table.each("apply_months", _month, months)) or ALL_MONTHS,
     )
@@ -315,7 +321,7 @@ def _minimum(table: StrictTable) -> MinimumBill:
     minimum = MinimumBill(
         amount=table.decimal("amount"),
         per=table.choice("per", PERS, "month"),
-        covers=tuple(table.words("covers", COMPONENTS, ("energy", "fixed"))),
+        covers=tuple(table.words("covers", COMPONENTS, MINIMUM_COVERS)),
     )
     table.close()
     return minimum
@@ -354,10 +360,27 @@ def _net_metering(table: StrictTable) -> NetMetering:
     rule = NetMetering(
         rollover=table.choice("rollover", ("kwh", "money"), "kwh"),
         year_end_rate_per_kwh=table.decimal("year_end_rate_per_kwh", Decimal(0)),
-        credit_month=table.whole("credit_month", 12),
+        credit_month=_credit_month(table),
+        carry_by=table.choice("carry_by", ("period", "time-of-day"), "period"),
     )
     table.close()
     return rule
+
+
+def _net_billing(table: StrictTable) -> NetBilling:
+    rule = NetBilling(
+        carry=table.choice("carry", ("same-month", "next-month"), "same-month"),
+        credit_month=_credit_month(table),
+    )
+    table.close()
+    return rule
+
+
+def _credit_month(table: StrictTable) -> int:
+    month = table.whole("credit_month", 12)
+    if month not in ALL_MONTHS:
+        raise table.fault("credit_month", f"is {month}", "write a month 1 to 12")
+    return month
 
 
 def _rounding(table: StrictTable) -> Rounding:
