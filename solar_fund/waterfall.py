@@ -15,10 +15,9 @@ stands on the equalisation account until later gains repay it. Shares are rounde
 rounding cents land in the pockets; among members the largest remainder decides.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 from solar_fund.errors import DistributionRefused, ParameterOutOfBounds
 from solar_fund.money import AMOUNT_MINOR_MAX, exponent_of, split_minor
@@ -26,8 +25,15 @@ from solar_fund.money import AMOUNT_MINOR_MAX, exponent_of, split_minor
 MEMBERS_MAX = 1_000_000
 
 
-def _bounded(default: str, low: str, high: str) -> Any:
-    return field(default=Decimal(default), metadata={"low": Decimal(low), "high": Decimal(high)})
+BOUNDS: Mapping[str, tuple[Decimal, Decimal]] = {
+    "cost_cap_share": (Decimal(0), Decimal("0.10")),
+    "reserve_share": (Decimal(0), Decimal("0.20")),
+    "fund_share": (Decimal("0.10"), Decimal("0.60")),
+    "pocket_floor_share": (Decimal("0.40"), Decimal(1)),
+    "hold_back_sigmas": (Decimal(0), Decimal(3)),
+    "reserve_target_months": (Decimal(0), Decimal(60)),
+}
+"""Hard bounds of every voted parameter, both ends allowed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,19 +53,18 @@ class WaterfallParameters:
             pockets than the floor.
     """
 
-    cost_cap_share: Decimal = _bounded("0.10", "0", "0.10")
-    reserve_share: Decimal = _bounded("0.10", "0", "0.20")
-    fund_share: Decimal = _bounded("0.30", "0.10", "0.60")
-    pocket_floor_share: Decimal = _bounded("0.40", "0.40", "1")
-    hold_back_sigmas: Decimal = _bounded("0.5", "0", "3")
-    reserve_target_months: Decimal = _bounded("6", "0", "60")
+    cost_cap_share: Decimal = Decimal("0.10")
+    reserve_share: Decimal = Decimal("0.10")
+    fund_share: Decimal = Decimal("0.30")
+    pocket_floor_share: Decimal = Decimal("0.40")
+    hold_back_sigmas: Decimal = Decimal("0.5")
+    reserve_target_months: Decimal = Decimal(6)
 
     def __post_init__(self) -> None:
-        for parameter in fields(self):
-            found: Decimal = getattr(self, parameter.name)
-            low, high = parameter.metadata["low"], parameter.metadata["high"]
+        for name, (low, high) in BOUNDS.items():
+            found: Decimal = getattr(self, name)
             if not found.is_finite() or not low <= found <= high:
-                raise ParameterOutOfBounds(parameter.name, str(found), f"from {low} to {high}")
+                raise ParameterOutOfBounds(name, str(found), f"from {low} to {high}")
         taken = self.cost_cap_share + self.reserve_share + self.fund_share
         if taken > 1 - self.pocket_floor_share:
             raise ParameterOutOfBounds(

@@ -146,14 +146,15 @@ DATA_INCOME = "Income:DataRequests"
 RUNNING_COSTS = "Expenses:RunningCosts"
 
 
-def standard_chart(currency: str) -> tuple[Account, ...]:
-    """The accounts every cooperative starts with, in one currency.
+def standard_chart(*currencies: str) -> tuple[Account, ...]:
+    """The accounts every cooperative starts with, holding these currencies.
 
     Reserve, hold-back, community pot and the fund's cash are protected against overdraft. The bank
     account is not: the bank, not our books, decides whether it may be overdrawn.
     """
     protected = (
         FUND_CASH,
+        EQUALISATION,
         MEASUREMENT_RESERVE,
         COMMUNITY_POT,
         RESERVE,
@@ -164,7 +165,6 @@ def standard_chart(currency: str) -> tuple[Account, ...]:
         BANK,
         SUPPLIER_RECEIVABLE,
         PROJECT_VALUE,
-        EQUALISATION,
         SETTLEMENT_CLEARING,
         COSTS_PAYABLE,
         WITHHOLDING,
@@ -173,9 +173,9 @@ def standard_chart(currency: str) -> tuple[Account, ...]:
         RUNNING_COSTS,
     )
     return (
-        *(Account(name=name, currencies=(currency,), no_overdraft=True) for name in protected),
-        *(Account(name=name, currencies=(currency,)) for name in plain),
-        Account(name=SUSPENSE, currencies=(currency,), suspense=True),
+        *(Account(name=name, currencies=currencies, no_overdraft=True) for name in protected),
+        *(Account(name=name, currencies=currencies) for name in plain),
+        Account(name=SUSPENSE, currencies=currencies, suspense=True),
     )
 
 

@@ -1,11 +1,15 @@
 """Opening databases, taking the write lock, and inserting the rows of new records."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, text
+from sqlalchemy.exc import DatabaseError, OperationalError
 
-from solar_fund.errors import LedgerBusy
+from solar_fund.errors import InputFileInvalid, LedgerBusy
 from solar_fund.ledger.balances import Applied
 from solar_fund.ledger.journal import Body
 from solar_fund.ledger.tables import ACCOUNT, JOURNAL, MOVEMENT
@@ -101,3 +105,40 @@ def take_write_lock(connection: Connection) -> None:
         if "locked" in str(error.orig) or "busy" in str(error.orig):
             raise LedgerBusy(BUSY_WAIT_S) from None
         raise
+
+
+@contextmanager
+def open_for_reading(database: str) -> Iterator[Connection]:
+    """Open an existing ledger without being able to change it.
+
+    Args:
+        database: Path of an SQLite file, or an SQLAlchemy address.
+
+    Raises:
+        InputFileInvalid: There is no such file, it is no SQLite database, or holds no ledger.
+    """
+    if "://" in database:
+        engine = create_engine(database)
+    else:
+        path = Path(database)
+        if not path.is_file():
+            raise InputFileInvalid(database, "", "there is no such file; give a ledger's database")
+        with path.open("rb") as stream:
+            if stream.read(16) != b"SQLite format 3\0":
+                raise InputFileInvalid(database, "first 16 bytes", "this is no SQLite database")
+        quoted = quote(str(path.resolve()))
+        engine = create_engine(f"sqlite:///file:{quoted}?mode=ro&uri=true")
+    try:
+        with engine.connect() as connection:
+            try:
+                has_ledger = inspect(connection).has_table(JOURNAL.name)
+            except DatabaseError as error:
+                problem = f"the database cannot be read: {error.orig}"
+                raise InputFileInvalid(database, "", problem) from None
+            if not has_ledger:
+                raise InputFileInvalid(
+                    database, "", f"it holds no ledger (table {JOURNAL.name} is missing)"
+                )
+            yield connection
+    finally:
+        engine.dispose()

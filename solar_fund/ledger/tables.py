@@ -80,7 +80,7 @@ MOVEMENT = Table(
 _REFUSAL = "the ledger is append-only: post a reversal instead of changing records"
 
 _SQLITE_TRIGGERS = """
-CREATE TRIGGER IF NOT EXISTS {table}_no_{verb} BEFORE {verb} ON {table}
+CREATE TRIGGER {table}_no_{verb} BEFORE {verb} ON {table}
 BEGIN SELECT RAISE(ABORT, '{refusal}'); END
 """
 # INSERT OR REPLACE deletes the old row without firing delete triggers, so it is refused up front.
@@ -92,7 +92,7 @@ _SQLITE_NO_REPLACE = {
     " WHERE seq = NEW.seq AND line = NEW.line)",
 }
 _SQLITE_INSERT = """
-CREATE TRIGGER IF NOT EXISTS {table}_no_replace BEFORE INSERT ON {table} WHEN {condition}
+CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} WHEN {condition}
 BEGIN SELECT RAISE(ABORT, '{refusal}'); END
 """
 _POSTGRES_FUNCTION = """
@@ -105,20 +105,26 @@ FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change()
 """
 
 
+def sqlite_triggers(table: str) -> dict[str, str]:
+    """Names and texts of the triggers that guard a table in SQLite."""
+    texts = {
+        f"{table}_no_{verb}": _SQLITE_TRIGGERS.format(table=table, verb=verb, refusal=_REFUSAL)
+        for verb in ("update", "delete")
+    }
+    condition = _SQLITE_NO_REPLACE[table]
+    insert = _SQLITE_INSERT.format(table=table, condition=condition, refusal=_REFUSAL)
+    texts[f"{table}_no_replace"] = insert
+    return {name: text.strip() for name, text in texts.items()}
+
+
 def _create_triggers(target: Table, connection: Connection, **_: object) -> None:
     """Called by SQLAlchemy after it created one of our tables."""
-    name = target.name
     if connection.dialect.name == "sqlite":
-        statements = [
-            _SQLITE_TRIGGERS.format(table=name, verb=verb, refusal=_REFUSAL)
-            for verb in ("update", "delete")
-        ]
-        condition = _SQLITE_NO_REPLACE[name]
-        statements.append(_SQLITE_INSERT.format(table=name, condition=condition, refusal=_REFUSAL))
+        statements = list(sqlite_triggers(target.name).values())
     else:
         statements = [
             _POSTGRES_FUNCTION.format(refusal=_REFUSAL),
-            _POSTGRES_TRIGGER.format(table=name),
+            _POSTGRES_TRIGGER.format(table=target.name),
         ]
     for statement in statements:
         connection.exec_driver_sql(statement)

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Table, select
+from sqlalchemy import Connection, RowMapping, Select, Table, select
+from sqlalchemy.exc import DatabaseError
 
 from solar_fund.errors import EntryInvalid, FundError, LedgerDamaged
 from solar_fund.ledger.accounts import Account, account_as_plain
@@ -90,29 +91,17 @@ def verify_chain(connection: Connection, expected_head: ChainHead | None = None)
         expected_head: A head published earlier; detects a journal cut short or written anew.
     """
     head = chain_head(connection)
-    replay = _Replay()
-    journal = _rows(connection, JOURNAL, head.seq)
-    accounts = _by_seq(_rows(connection, ACCOUNT, head.seq))
-    movements = _by_seq(_rows(connection, MOVEMENT, head.seq))
-    pending_accounts, pending_movements = next(accounts, None), next(movements, None)
-    for row in journal:
-        stored_accounts: list[RowMapping] = []
-        stored_movements: list[RowMapping] = []
-        if pending_accounts is not None and pending_accounts[0] <= row["seq"]:
-            stored_accounts, pending_accounts = pending_accounts[1], next(accounts, None)
-        if pending_movements is not None and pending_movements[0] <= row["seq"]:
-            stored_movements, pending_movements = pending_movements[1], next(movements, None)
+    replay = _Replay(expected_head)
+    try:
         try:
-            replay.step(row, stored_accounts, stored_movements, expected_head)
-        except LedgerDamaged as damage:
-            return ChainReport(
-                records=replay.seq, first_bad_seq=damage.seq, problem=damage.problem, head=head
-            )
-    if pending_accounts is not None or pending_movements is not None:
-        left = pending_accounts or pending_movements
-        seq = None if left is None else left[0]
-        problem = "accounts or movements are stored for a record that does not exist"
-        return ChainReport(records=replay.seq, first_bad_seq=seq, problem=problem, head=head)
+            _replay_in_bulk(connection, replay, head.seq)
+        except DatabaseError:
+            # A page or text that cannot be read spoils a whole fetch; go on record by record.
+            _replay_one_by_one(connection, replay, head.seq)
+    except LedgerDamaged as damage:
+        return ChainReport(
+            records=replay.seq, first_bad_seq=damage.seq, problem=damage.problem, head=head
+        )
     if expected_head is not None and expected_head.seq > replay.seq:
         return ChainReport(
             records=replay.seq,
@@ -143,7 +132,8 @@ def movement_row(movement: Movement) -> dict[str, Any]:
 class _Replay:
     """The books as the journal alone makes them."""
 
-    def __init__(self) -> None:
+    def __init__(self, expected_head: ChainHead | None) -> None:
+        self.expected_head = expected_head
         self.seq = 0
         self.hash = GENESIS_HASH
         self.recorded_at = ""
@@ -155,7 +145,6 @@ class _Replay:
         row: RowMapping,
         stored_accounts: list[RowMapping],
         stored_movements: list[RowMapping],
-        expected_head: ChainHead | None,
     ) -> None:
         """Replay one record.
 
@@ -180,8 +169,7 @@ class _Replay:
             raise LedgerDamaged(seq, "its row in ledger_account differs from its body")
         if stored_movements != [movement_row(movement) for movement in movements]:
             raise LedgerDamaged(seq, "its rows in ledger_movement differ from its body")
-        if expected_head is not None and expected_head.seq == seq:
-            self._check_published(seq, row["hash"], expected_head.hash)
+        self._check_published(seq, row["hash"])
         self.seq, self.hash, self.recorded_at = seq, row["hash"], row["recorded_at"]
 
     def _check_hash(self, seq: int, row: RowMapping) -> None:
@@ -229,9 +217,10 @@ class _Replay:
         plain = account_as_plain(self.books.account(record.request["account"]["name"]))
         return [{**plain, "seq": record.seq, "currencies": " ".join(plain["currencies"])}]
 
-    def _check_published(self, seq: int, found: str, published: str) -> None:
-        if found != published:
-            raise LedgerDamaged(seq, f"its hash differs from the published head {published}")
+    def _check_published(self, seq: int, found: str) -> None:
+        published = self.expected_head
+        if published is not None and published.seq == seq and published.hash != found:
+            raise LedgerDamaged(seq, f"its hash differs from the published head {published.hash}")
 
 
 class _ReplaySource:
@@ -286,12 +275,62 @@ class _ReplaySource:
         return None
 
 
+def _replay_in_bulk(connection: Connection, replay: _Replay, seq_max: int) -> None:
+    """Replay the journal with the rows of all three tables read side by side."""
+    accounts = _by_seq(_rows(connection, ACCOUNT, seq_max))
+    movements = _by_seq(_rows(connection, MOVEMENT, seq_max))
+    next_accounts, next_movements = next(accounts, None), next(movements, None)
+    for row in _rows(connection, JOURNAL, seq_max):
+        own_accounts: list[RowMapping] = []
+        own_movements: list[RowMapping] = []
+        if next_accounts is not None and next_accounts[0] <= row["seq"]:
+            own_accounts, next_accounts = next_accounts[1], next(accounts, None)
+        if next_movements is not None and next_movements[0] <= row["seq"]:
+            own_movements, next_movements = next_movements[1], next(movements, None)
+        replay.step(row, own_accounts, own_movements)
+    for left in (next_accounts, next_movements):
+        if left is not None:
+            raise LedgerDamaged(left[0], "accounts or movements are stored without their record")
+
+
+def _replay_one_by_one(connection: Connection, replay: _Replay, seq_max: int) -> None:
+    """Replay the rest of the journal with one query per record and table."""
+    for seq in range(replay.seq + 1, seq_max + 1):
+        try:
+            rows = {
+                table.name: connection.execute(_query(table).where(table.c.seq == seq))
+                .mappings()
+                .all()
+                for table in (JOURNAL, MOVEMENT)
+            }
+            journal = rows[JOURNAL.name]
+            named = _opened_name(journal[0]["body"]) if journal else None
+            by_name = _query(ACCOUNT).where(ACCOUNT.c.name == named)
+            accounts = connection.execute(by_name).mappings().all() if named else []
+        except DatabaseError as error:
+            raise LedgerDamaged(seq, f"the database cannot read it: {error.orig}") from None
+        if not journal:
+            raise LedgerDamaged(seq, "the record is missing")
+        replay.step(journal[0], list(accounts), list(rows[MOVEMENT.name]))
+
+
+def _opened_name(body: str) -> str | None:
+    try:
+        name = json.loads(body)["request"]["account"]["name"]
+    except (KeyError, TypeError, ValueError):
+        return None
+    return name if isinstance(name, str) else None
+
+
+def _query(table: Table) -> Select[Any]:
+    order = [table.c.seq, table.c.line] if "line" in table.c else [table.c.seq]
+    return select(table).order_by(*order)
+
+
 def _rows(connection: Connection, table: Table, seq_max: int) -> Iterator[RowMapping]:
     """All rows up to a record, in order, a few thousand at a time."""
-    order = [table.c.seq] + ([table.c.line] if "line" in table.c else [])
-    query = select(table).where(table.c.seq <= seq_max).order_by(*order)
     streaming = connection.execution_options(yield_per=ROWS_PER_FETCH)
-    yield from streaming.execute(query).mappings()
+    yield from streaming.execute(_query(table).where(table.c.seq <= seq_max)).mappings()
 
 
 def _by_seq(rows: Iterator[RowMapping]) -> Iterator[tuple[int, list[RowMapping]]]:
