@@ -1,0 +1,363 @@
+"""The durable inbox: one thread that writes, many batches to a commit.
+
+A batch is answered only after the transaction that holds it is on disk. All writing to the
+catalogue goes through this one thread, compaction's swap and erasure included, so no two writers
+ever wait for each other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import sqlite3
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from cloud.errors import BatchNumberReused, CloudError, StoreBusy, StoreClosed, StoreUnavailable
+from cloud.readings.acceptance import AcceptedRows, take_part
+from cloud.readings.catalogue import open_catalogue
+from cloud.readings.columns import pack
+from cloud.readings.coverage import Coverage, to_us
+from cloud.readings.ports import CheckedBatch, CheckedPart
+from gateway.wire.batch import BatchAnswer, GapRecord, PartAnswer
+from gateway.wire.codec import payload_hash
+from gateway.wire.reading import StreamKey
+
+QUEUE_MAX = 4096
+"""Batches that may wait for the writer; one more is refused, and its sender retries."""
+
+GROUP_MAX = 512
+"""Batches to one commit."""
+
+COVERAGE_CACHE_MAX = 50_000
+"""Streams and epochs whose coverage stays in memory."""
+
+_Result = TypeVar("_Result")
+_CoverageKey = tuple[int, int, bool]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Append:
+    checked: CheckedBatch
+    future: Future[BatchAnswer] = field(default_factory=Future)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Task:
+    action: Callable[[sqlite3.Connection], Any]
+    is_transaction: bool
+    future: Future[Any] = field(default_factory=Future)
+
+
+@dataclass(slots=True)
+class _Stop:
+    """End mark of the queue."""
+
+
+class Inbox:
+    """Owner of the only connection that writes."""
+
+    def __init__(self, path: Path, *, queue_max: int = QUEUE_MAX) -> None:
+        self._connection = open_catalogue(path)
+        self._queue: queue.Queue[_Append | _Task | _Stop] = queue.Queue(maxsize=queue_max)
+        self._gate = threading.Lock()
+        self._is_closed = False
+        self._ledger = _Ledger(self._connection)
+        self._thread = threading.Thread(target=self._work, name="readings-inbox", daemon=True)
+        self._thread.start()
+
+    def append(self, checked: CheckedBatch) -> Future[BatchAnswer]:
+        """Queue a batch; see `ReadingStore.append`."""
+        item = _Append(checked=checked)
+        with self._gate:
+            if self._is_closed:
+                raise StoreClosed
+            try:
+                self._queue.put_nowait(item)
+            except queue.Full:
+                raise StoreBusy(waiting=self._queue.qsize()) from None
+        return item.future
+
+    def run(
+        self, action: Callable[[sqlite3.Connection], _Result], *, is_transaction: bool = True
+    ) -> _Result:
+        """Let the writer do something between two groups, and wait for it.
+
+        Args:
+            action: Gets the writing connection; in a transaction of its own if `is_transaction`.
+            is_transaction: False for what SQLite refuses inside one (VACUUM, checkpoints).
+        """
+        task = _Task(action=action, is_transaction=is_transaction)
+        with self._gate:
+            if self._is_closed:
+                raise StoreClosed
+        self._queue.put(task)
+        result: _Result = task.future.result()
+        return result
+
+    def close(self) -> None:
+        """Write what waits, then stop. Twice is harmless."""
+        with self._gate:
+            first = not self._is_closed
+            self._is_closed = True
+        if first:
+            self._queue.put(_Stop())
+        self._thread.join()
+        self._connection.close()
+
+    def _work(self) -> None:
+        item = self._queue.get()
+        while not isinstance(item, _Stop):
+            if isinstance(item, _Task):
+                self._do_task(item)
+                item = self._queue.get()
+            else:
+                group, following = self._gather(item)
+                self._commit_group(group)
+                item = self._queue.get() if following is None else following
+        self._refuse_latecomers()
+
+    def _gather(self, first: _Append) -> tuple[list[_Append], _Append | _Task | _Stop | None]:
+        """Take what waits, up to the size of a group; the second is what came after it."""
+        group: list[_Append] = []
+        item: _Append | _Task | _Stop = first
+        while isinstance(item, _Append) and len(group) < GROUP_MAX:
+            if item.future.set_running_or_notify_cancel():
+                group.append(item)
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                return group, None
+        return group, item
+
+    def _commit_group(self, group: list[_Append]) -> None:
+        if not group:
+            return
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            outcomes = [self._ledger.enter(item.checked) for item in group]
+            self._ledger.flush()
+            self._connection.execute("COMMIT")
+        except Exception as fault:  # noqa: BLE001 - whatever failed, nothing of the group is stored
+            self._roll_back()
+            if len(group) > 1:
+                # One batch that cannot be written must not spoil those that came with it.
+                for item in group:
+                    self._commit_group([item])
+                return
+            outcomes = [StoreUnavailable(f"the inbox could not write: {fault}")]
+        for item, outcome in zip(group, outcomes, strict=True):
+            if isinstance(outcome, CloudError):
+                item.future.set_exception(outcome)
+            else:
+                item.future.set_result(outcome)
+
+    def _do_task(self, task: _Task) -> None:
+        if not task.future.set_running_or_notify_cancel():
+            return
+        try:
+            if task.is_transaction:
+                self._connection.execute("BEGIN IMMEDIATE")
+            result = task.action(self._connection)
+            if task.is_transaction:
+                self._connection.execute("COMMIT")
+        except BaseException as fault:  # noqa: BLE001 - handed to whoever waits for the task
+            self._roll_back()
+            task.future.set_exception(fault)
+        else:
+            self._ledger.forget()
+            task.future.set_result(result)
+
+    def _roll_back(self) -> None:
+        self._ledger.forget()
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def _refuse_latecomers(self) -> None:
+        """A task may have slipped in behind the end mark; nobody must wait for ever."""
+        while True:
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                return
+            if not isinstance(item, _Stop) and item.future.set_running_or_notify_cancel():
+                item.future.set_exception(StoreClosed())
+
+
+class _Ledger:
+    """Turns batches into rows, with the coverage of recent streams at hand."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._streams: dict[tuple[str, StreamKey], int] = {}
+        self._coverage: OrderedDict[_CoverageKey, Coverage] = OrderedDict()
+        self._touched: set[_CoverageKey] = set()
+        self._tallies: dict[int, list[int]] = {}
+
+    def forget(self) -> None:
+        """Drop all that was remembered: the disk may say otherwise."""
+        self._streams.clear()
+        self._coverage.clear()
+        self._touched.clear()
+        self._tallies.clear()
+
+    def enter(self, checked: CheckedBatch) -> BatchAnswer | CloudError:
+        """Write one batch into the open transaction, or say why not."""
+        sha256 = hashlib.sha256(checked.payload).digest()
+        known = self._connection.execute(
+            "SELECT id, sha256 FROM batch WHERE gateway = ? AND seq = ?",
+            (checked.gateway, checked.seq),
+        ).fetchone()
+        if known is not None and known[1] != sha256:
+            return BatchNumberReused(gateway=checked.gateway, seq=checked.seq)
+        batch = known[0] if known is not None else self._add_batch(checked, sha256)
+        answers: list[PartAnswer] = []
+        stored = 0
+        for part in checked.parts:
+            answer, rows = self._enter_part(checked.household, part, batch)
+            answers.append(answer)
+            stored += len(rows)
+        for gap in checked.gaps:
+            self._enter_gap(checked.household, gap)
+        if stored:
+            self._keep_as_signed(checked, batch)
+        return BatchAnswer(
+            seq=checked.seq, sha256=payload_hash(checked.payload), parts=tuple(answers)
+        )
+
+    def flush(self) -> None:
+        """Write the coverage and tallies that the group changed; then the group may commit."""
+        for stream, epoch, is_gap in self._touched:
+            gone, changed = self._coverage[stream, epoch, is_gap].take_changes()
+            self._connection.executemany(
+                "DELETE FROM coverage WHERE stream = ? AND epoch = ? AND is_gap = ?"
+                " AND start_us = ?",
+                [(stream, epoch, is_gap, start_us) for start_us in gone],
+            )
+            self._connection.executemany(
+                "INSERT INTO coverage VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET end_us = excluded.end_us",
+                [(stream, epoch, is_gap, *both) for both in changed],
+            )
+        self._connection.executemany(
+            "UPDATE stream SET accepted = accepted + ?, gaps = gaps + ? WHERE id = ?",
+            [(*tally, stream) for stream, tally in self._tallies.items()],
+        )
+        self._touched.clear()
+        self._tallies.clear()
+        while len(self._coverage) > COVERAGE_CACHE_MAX:
+            self._coverage.popitem(last=False)
+
+    def _add_batch(self, checked: CheckedBatch, sha256: bytes) -> int:
+        cursor = self._connection.execute(
+            "INSERT INTO batch (gateway, seq, sha256, household, received_us)"
+            " VALUES (?, ?, ?, ?, ?)",
+            (
+                checked.gateway,
+                checked.seq,
+                sha256,
+                checked.household,
+                to_us(checked.received_at),
+            ),
+        )
+        return int(cursor.lastrowid or 0)
+
+    def _keep_as_signed(self, checked: CheckedBatch, batch: int) -> None:
+        self._connection.execute(
+            "INSERT OR REPLACE INTO signed VALUES (?, ?, ?, ?)",
+            (
+                batch,
+                len(checked.payload),
+                pa.compress(checked.payload, codec="zstd", asbytes=True),
+                checked.signature,
+            ),
+        )
+
+    def _enter_part(
+        self, household: str, checked: CheckedPart, batch: int
+    ) -> tuple[PartAnswer, AcceptedRows]:
+        if not checked.admissible:
+            # What was never let in leaves no trace, not even a name in the dictionary.
+            answer, rows, _ = take_part(checked, energy=Coverage(), gaps=Coverage())
+            return answer, rows
+        stream = self._stream(household, checked.part.stream)
+        epoch = checked.part.epoch
+        answer, rows, new_gaps = take_part(
+            checked,
+            energy=self._covered(stream, epoch, is_gap=False),
+            gaps=self._covered(stream, epoch, is_gap=True),
+        )
+        if rows:
+            self._connection.execute(
+                "INSERT INTO chunk (batch, stream, epoch, start_us, end_us, intervals, packed)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    batch,
+                    stream,
+                    epoch,
+                    min(rows.start_us),
+                    max(rows.end_us),
+                    len(rows),
+                    pack(rows),
+                ),
+            )
+        if answer.accepted:
+            tally = self._tallies.setdefault(stream, [0, 0])
+            tally[0] += len(rows)
+            tally[1] += new_gaps
+        return answer, rows
+
+    def _enter_gap(self, household: str, gap: GapRecord) -> None:
+        key = StreamKey(meter=gap.meter, quantity=gap.quantity, purpose=gap.purpose)
+        stream = self._stream(household, key)
+        added = self._connection.execute(
+            "INSERT INTO gap (stream, start_us, end_us, reason, intervals)"
+            " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (stream, to_us(gap.start), to_us(gap.end), gap.reason, gap.intervals),
+        ).rowcount
+        if added:
+            self._tallies.setdefault(stream, [0, 0])[1] += gap.intervals
+
+    def _stream(self, household: str, key: StreamKey) -> int:
+        number = self._streams.get((household, key))
+        if number is None:
+            names = (household, key.meter, key.quantity, key.purpose)
+            self._connection.execute(
+                "INSERT INTO stream (household, meter, quantity, purpose) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT DO NOTHING",
+                names,
+            )
+            row = self._connection.execute(
+                "SELECT id FROM stream WHERE household = ? AND meter = ? AND quantity = ?"
+                " AND purpose = ?",
+                names,
+            ).fetchone()
+            number = int(row[0])
+            if len(self._streams) >= COVERAGE_CACHE_MAX:
+                self._streams.clear()
+            self._streams[household, key] = number
+        return number
+
+    def _covered(self, stream: int, epoch: int, *, is_gap: bool) -> Coverage:
+        key = (stream, epoch, is_gap)
+        coverage = self._coverage.get(key)
+        if coverage is None:
+            coverage = Coverage(
+                self._connection.execute(
+                    "SELECT start_us, end_us FROM coverage"
+                    " WHERE stream = ? AND epoch = ? AND is_gap = ?",
+                    key,
+                )
+            )
+            self._coverage[key] = coverage
+        else:
+            self._coverage.move_to_end(key)
+        self._touched.add(key)
+        return coverage
