@@ -269,6 +269,12 @@ class SqliteOutbox:
         with self.transaction() as connection:
             sealing.unpack(connection, seq)
 
+    def unpack_all(self) -> None:
+        """Put the rows of all sealed batches back among those that wait."""
+        with self.transaction() as connection:
+            for (seq,) in connection.execute("SELECT seq FROM sealed ORDER BY seq").fetchall():
+                sealing.unpack(connection, seq)
+
     def waiting(self) -> int:
         """Intervals that have not been acknowledged."""
         with self.reading() as connection:

@@ -1,0 +1,163 @@
+"""The way to the co-op over HTTPS: signed bodies out, bounded answers in."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import TypeVar
+
+import httpx
+
+from gateway.errors import CloudRefused, CloudUnreachable
+from gateway.wire import codec
+from gateway.wire.batch import BatchAnswer
+from gateway.wire.errors import WireError
+from gateway.wire.record import WireRecord
+from gateway.wire.session import (
+    PATH_BATCHES,
+    PATH_PAIR,
+    PATH_ROTATE,
+    PATH_SYNC,
+    PairAnswer,
+    PairRequest,
+    RotateRequest,
+    SyncAnswer,
+    SyncRequest,
+)
+from gateway.wire.signing import (
+    DOMAIN_BATCH,
+    DOMAIN_PAIR,
+    DOMAIN_ROTATE,
+    DOMAIN_SYNC,
+    HEADER_KEY,
+    HEADER_SIGNATURE,
+)
+
+ANSWER_BYTES_MAX = codec.PAYLOAD_BYTES_MAX
+_PROBLEM_CHARS_MAX = 300
+_SAYS_NO = frozenset({400, 401, 403, 409, 413, 422})
+"""Answers that mean no for good. All others, 404 of a captive portal too, mean try again later."""
+
+_Answer = TypeVar("_Answer", bound=WireRecord)
+Signature = Callable[[str, bytes], str]
+
+
+def software_name() -> str:
+    """Name and version of this software."""
+    try:
+        return f"commonwatt-gateway/{version('commonwatt')}"
+    except PackageNotFoundError:
+        return "commonwatt-gateway/0"
+
+
+class HttpsLink:
+    """The co-op's server, by its address.
+
+    Args:
+        url: Base address.
+        key_id: Says which key signs.
+        sign: Signs bytes for a domain, base64.
+        timeout_s: How long one answer may take [s].
+        ca_file: Certificate authority to trust instead of the system's.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        key_id: Callable[[], str],
+        sign: Signature,
+        timeout_s: float = 30.0,
+        ca_file: str | None = None,
+    ) -> None:
+        """Make the client; nothing is connected yet."""
+        self._url = url.rstrip("/")
+        self._key_id = key_id
+        self._sign = sign
+        verify: ssl.SSLContext | bool = True
+        if ca_file is not None:
+            verify = ssl.create_default_context(cafile=ca_file)
+        self._client = httpx.AsyncClient(
+            timeout=timeout_s,
+            verify=verify if self._url.startswith("https") else False,
+            trust_env=False,
+            follow_redirects=False,
+            limits=httpx.Limits(max_connections=2, max_keepalive_connections=1),
+            headers={"user-agent": software_name(), "accept": "application/json"},
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def pair(self, request: PairRequest) -> PairAnswer:
+        """Ask to be bound to a household."""
+        return await self._ask(PATH_PAIR, DOMAIN_PAIR, codec.encode(request), PairAnswer)
+
+    async def sync(self, request: SyncRequest) -> SyncAnswer:
+        """Exchange consents and a proof of the log."""
+        return await self._ask(PATH_SYNC, DOMAIN_SYNC, codec.encode(request), SyncAnswer)
+
+    async def send(self, payload: bytes) -> BatchAnswer:
+        """Send a sealed batch, as these exact bytes."""
+        return await self._ask(PATH_BATCHES, DOMAIN_BATCH, payload, BatchAnswer)
+
+    async def rotate(self, request: RotateRequest) -> None:
+        """Tell that a new key takes over."""
+        await self._post(PATH_ROTATE, DOMAIN_ROTATE, codec.encode(request))
+
+    async def _ask(self, path: str, domain: str, payload: bytes, kind: type[_Answer]) -> _Answer:
+        answer = await self._post(path, domain, payload)
+        try:
+            return codec.decode(answer, kind)
+        except WireError as fault:
+            raise CloudUnreachable(url=self._url + path, problem=str(fault)) from fault
+
+    async def _post(self, path: str, domain: str, payload: bytes) -> bytes:
+        url = self._url + path
+        headers = {
+            HEADER_KEY: self._key_id(),
+            HEADER_SIGNATURE: self._sign(domain, payload),
+            "content-type": "application/json",
+            "content-encoding": codec.CONTENT_ENCODING,
+        }
+        try:
+            async with self._client.stream(
+                "POST", url, content=codec.compress(payload), headers=headers
+            ) as response:
+                answer = await _bounded(response, url)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as fault:
+            problem = f"no answer ({type(fault).__name__})"
+            raise CloudUnreachable(url=url, problem=problem) from fault
+        if response.is_success:
+            return answer
+        problem = _problem(response, answer)
+        if response.status_code in _SAYS_NO:
+            raise CloudRefused(url=url, status=response.status_code, problem=problem)
+        raise CloudUnreachable(
+            url=url,
+            problem=f"HTTP {response.status_code}",
+            retry_after_s=_retry_after_s(response),
+        )
+
+
+async def _bounded(response: httpx.Response, url: str) -> bytes:
+    collected = bytearray()
+    async for chunk in response.aiter_bytes():
+        collected += chunk
+        if len(collected) > ANSWER_BYTES_MAX:
+            raise CloudUnreachable(url=url, problem="the answer is far too long")
+    return bytes(collected)
+
+
+def _problem(response: httpx.Response, answer: bytes) -> str:
+    """One short printable line of what the server says is wrong."""
+    text = answer[: 4 * _PROBLEM_CHARS_MAX].decode("utf-8", "replace")
+    plain = "".join(sign if sign.isprintable() else " " for sign in text)
+    return plain[:_PROBLEM_CHARS_MAX] or response.reason_phrase
+
+
+def _retry_after_s(response: httpx.Response) -> float | None:
+    told = response.headers.get("retry-after", "")
+    return float(told) if told.isdecimal() and len(told) < 6 else None
