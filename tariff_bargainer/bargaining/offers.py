@@ -337,7 +337,9 @@ def savings_histogram(savings_minor: Sequence[int], *, bars_max: int = BARS_MAX)
     low = min(0, ordered[len(ordered) // 20])
     high = max(0, ordered[-1 - len(ordered) // 20])
     width = _round_width(max(1, high - low), bars_max - 2)
-    first, last = low // width, high // width + 1
+    # A loser beyond the middle still needs a bar on its own side of zero.
+    first = min(low // width, -1 if ordered[0] < 0 else 0)
+    last = high // width + 1
     counts = [0] * (last - first)
     for saving in ordered:
         counts[min(max(saving // width, first), last - 1) - first] += 1
