@@ -4,6 +4,7 @@ GatewayError
 ├── BadMeterMap         a meter map says something that cannot be; file, table and remedy are named
 ├── BadPreset           an MQTT preset says something that cannot be
 ├── UnknownName         no map or preset of this name is shipped
+├── BadWiring           host, device or serial settings that cannot be
 ├── BadFrame            captured bytes are not the Modbus exchange they should be
 ├── BadPayload          an MQTT payload does not hold what its preset says
 ├── BadSettings         gateway.toml says something that cannot be; key and remedy are named
@@ -14,7 +15,9 @@ GatewayError
 ├── CloudUnreachable    no answer, or one that asks to come back later
 ├── CloudRefused        the co-op's server answered, and said no
 └── MeterFault          a meter did not answer, or answered something that cannot be trusted
-    ├── MeterSilent     no reply in time, or no connection
+    ├── MeterSilent     no reply in time
+    ├── LinkDown        the wire itself cannot be opened
+    ├── OutOfStep       a reply that cannot belong to the request; it was thrown away
     └── MeterRefused    the meter answered with a Modbus exception
 """
 
@@ -60,6 +63,14 @@ class UnknownName(GatewayError):
         )
 
 
+class BadWiring(GatewayError):
+    """Host, device or serial settings that cannot be."""
+
+    def __init__(self, *, problem: str, remedy: str) -> None:
+        self.problem = problem
+        super().__init__(f"{problem}; {remedy}")
+
+
 class BadFrame(GatewayError):
     """Captured bytes are not the Modbus exchange they should be."""
 
@@ -88,7 +99,15 @@ class MeterFault(GatewayError):
 
 
 class MeterSilent(MeterFault):
-    """No reply in time, or no connection."""
+    """No reply in time."""
+
+
+class LinkDown(MeterFault):
+    """The wire itself cannot be opened: no such device, connection refused, no route."""
+
+
+class OutOfStep(MeterFault):
+    """A reply that cannot belong to the request; it was thrown away."""
 
 
 class MeterRefused(MeterFault):

@@ -221,6 +221,7 @@ class MeterMap:
         variants: Other maps to try for the same model.
         sunspec_models: SunSpec model ids whose block this map describes; addresses then count
             from the block's id register and `at` moves them.
+        siblings: Maps of the other SunSpec models that discovery may find instead.
         golden: Test vectors.
         notes: Traps, for people.
     """
@@ -240,6 +241,7 @@ class MeterMap:
     probes: tuple[Probe, ...] = ()
     variants: tuple[str, ...] = ()
     sunspec_models: tuple[int, ...] = ()
+    siblings: tuple[MeterMap, ...] = ()
     golden: tuple[GoldenVector, ...] = ()
     notes: str = ""
 

@@ -119,8 +119,10 @@ class MeterSource(Protocol):
         """Short name for logs, health and plans."""
 
     def samples(self) -> AsyncIterator[Sample]:
-        """Yield samples for ever; connects, reconnects and rests as needed, and raises only when
-        the source can never work. Leaving the iteration (`aclose`) releases the wire.
+        """Yield samples for ever.
+
+        Connects, reconnects and rests as needed, and raises only when the source can never work.
+        Leaving the iteration (`aclose`) releases the wire.
         """
 
     def plan(self) -> SourcePlan:

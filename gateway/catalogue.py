@@ -1,0 +1,87 @@
+"""The meter maps and MQTT presets that ship with the gateway, and those a household adds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+from typing import TypeVar
+
+from gateway.decode.map_file import TEXT_BYTES_MAX, parse_map
+from gateway.decode.meter_map import MeterMap
+from gateway.errors import BadMeterMap, UnknownName
+
+_Loaded = TypeVar("_Loaded")
+
+
+def map_names() -> list[str]:
+    """Names of the shipped meter maps, in order."""
+    return _names("meters")
+
+
+def load_map(name_or_path: str) -> MeterMap:
+    """Load a shipped map by name, or any map by the path of its file.
+
+    Raises:
+        UnknownName: Neither is there.
+        BadMeterMap: The file is not a right map.
+    """
+    known = map_names()
+    found = _load(name_or_path, folder="meters", kind="meter map", known=known, parse=_map)
+    if not found.sunspec_models:
+        return found
+    siblings = (
+        _load(name, folder="meters", kind="meter map", known=known, parse=_map)
+        for name in found.variants
+    )
+    return replace(found, siblings=tuple(siblings))
+
+
+def _map(text: str, file: str) -> MeterMap:
+    return parse_map(text, file=file)
+
+
+def _names(folder: str) -> list[str]:
+    entries = resources.files("firmware_configs").joinpath(folder).iterdir()
+    return sorted(
+        entry.name.removesuffix(".toml")
+        for entry in entries
+        if entry.name.endswith(".toml") and not entry.name.startswith("_")
+    )
+
+
+def _load(
+    name_or_path: str,
+    *,
+    folder: str,
+    kind: str,
+    known: list[str],
+    parse: Callable[[str, str], _Loaded],
+) -> _Loaded:
+    if name_or_path in known:
+        file = f"{name_or_path}.toml"
+        shipped = resources.files("firmware_configs").joinpath(folder, file)
+        return parse(shipped.read_text(encoding="utf-8"), f"firmware_configs/{folder}/{file}")
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        raise UnknownName(kind=kind, name=name_or_path, known=known)
+    return parse(_text_of(path), name_or_path)
+
+
+def _text_of(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(TEXT_BYTES_MAX + 1)
+        return raw.decode("utf-8")
+    except OSError as fault:
+        raise BadMeterMap(
+            file=str(path),
+            place="file",
+            problem=fault.strerror or "cannot be read",
+            remedy="check the path and who may read it",
+        ) from fault
+    except UnicodeDecodeError as fault:
+        raise BadMeterMap(
+            file=str(path), place="file", problem="not UTF-8 text", remedy="save it as UTF-8"
+        ) from fault

@@ -1,0 +1,118 @@
+"""Commands about meters: read one, decode what was captured, find out what is on a wire."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any, ParamSpec
+
+import typer
+
+from gateway.errors import GatewayError
+
+_P = ParamSpec("_P")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the gateway's application."""
+    app.command("read", epilog="Example: coop-gateway read --map eastron_sdm630 --host 192.0.2.7")(
+        _named_faults(read)
+    )
+
+
+def _named_faults(command: Callable[_P, None]) -> Callable[_P, None]:
+    """Print a named fault as one line and exit with 2."""
+
+    @wraps(command)
+    def run(*args: _P.args, **kwargs: _P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except GatewayError as fault:
+            print(f"error: {fault}", file=sys.stderr)
+            raise typer.Exit(2) from fault
+
+    return run
+
+
+MapOption = Annotated[
+    str, typer.Option("--map", help="Name of a shipped map, or path of a map file.")
+]
+HostOption = Annotated[
+    str | None, typer.Option(help="Modbus TCP host, or the bridge's with --rtu-over-tcp.")
+]
+PortOption = Annotated[int, typer.Option(min=1, max=65_535, help="TCP port.")]
+DeviceOption = Annotated[
+    str | None, typer.Option(help="Serial device of an RS485 stick, such as /dev/ttyUSB0.")
+]
+UnitOption = Annotated[
+    int | None, typer.Option(min=0, max=255, help="Address of the meter; the map knows the usual.")
+]
+BaudOption = Annotated[int | None, typer.Option(help="Serial speed; the map knows the usual.")]
+ParityOption = Annotated[str | None, typer.Option(help="N, E or O; the map knows the usual.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def read(
+    map_name: MapOption,
+    host: HostOption = None,
+    port: PortOption = 502,
+    device: DeviceOption = None,
+    unit: UnitOption = None,
+    baud: BaudOption = None,
+    parity: ParityOption = None,
+    rtu_over_tcp: Annotated[
+        bool, typer.Option("--rtu-over-tcp", help="The host is an RS485-to-Ethernet bridge.")
+    ] = False,
+    timeout: Annotated[float | None, typer.Option(min=0.05, max=30, help="Wait [s].")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read a Modbus meter once and print every quantity with its unit."""
+    from dataclasses import replace
+
+    from gateway.catalogue import load_map
+    from gateway.meters.modbus_link import ModbusLink
+    from gateway.meters.reader import MeterReader
+    from gateway.meters.wiring import address_of, serial_settings, unit_of
+
+    meter_map = load_map(map_name)
+    if timeout is not None:
+        meter_map = replace(meter_map, limits=replace(meter_map.limits, timeout_s=timeout))
+    address = address_of(
+        host=host,
+        port=port,
+        device=device,
+        rtu_over_tcp=rtu_over_tcp,
+        settings=serial_settings(meter_map, baud=baud, parity=parity),
+    )
+
+    async def once() -> dict[str, Any]:
+        link = ModbusLink(address)
+        try:
+            reader = MeterReader(link, meter_map, unit_of(meter_map, address, unit))
+            reading = await reader.read()
+        finally:
+            link.close()
+        return {
+            "map": reader.meter_map.name,
+            "unit": reader.unit,
+            "taken_at": reading.taken_at.isoformat(),
+            "identity": reading.identity,
+            "quantities": dict(reading.quantities),
+            "absent": list(reading.absent),
+            "doubts": list(reader.meter_map.implausible(reading.quantities)),
+        }
+
+    answer = asyncio.run(once())
+    if as_json:
+        print(json.dumps(answer))
+        return
+    print(f"{meter_map.title} ({answer['map']}), unit {answer['unit']}")
+    for name, number in answer["quantities"].items():
+        print(f"  {name:<18} {number}")
+    for name in answer["absent"]:
+        print(f"  {name:<18} refused by this meter")
+    for doubt in answer["doubts"]:
+        print(f"  doubtful: {doubt}; is the map right?")
