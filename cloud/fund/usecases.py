@@ -1,0 +1,247 @@
+"""The co-op's books: settlements in, grants out, and what each member holds.
+
+Every function takes a `Connection` and takes part in the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from cloud.errors import StateConflict
+from cloud.savings.repository import HomeSaving, Settlement
+from cloud.transparency.usecases import record
+from solar_fund.errors import FundError
+from solar_fund.ledger.accounts import (
+    CAPITAL,
+    FUND_CASH,
+    POCKET,
+    PROJECT_VALUE,
+    RESERVE,
+    member_account,
+    member_chart,
+    standard_chart,
+)
+from solar_fund.ledger.balances import Pending
+from solar_fund.ledger.journal import EntryDraft, credit, debit
+from solar_fund.ledger.sql import SqlLedger
+from solar_fund.money import Money
+from solar_fund.settlement_entries import (
+    accounts_of_split,
+    settlement_drafts,
+    supplier_payment_draft,
+)
+from solar_fund.waterfall import MemberSaving, SavingsSplit, WaterfallParameters, split_savings
+from solar_fund.waterfall import Settlement as PeriodSettlement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberHolding:
+    """What one member holds in the co-op's books [minor units].
+
+    Args:
+        pocket_minor: Owed to the member.
+        capital_minor: The member's part of the solar fund.
+    """
+
+    pocket_minor: int
+    capital_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FundState:
+    """The solar fund now [minor units].
+
+    Args:
+        cash_minor: Cash of the fund.
+        granted_minor: Of it, set aside for grants that are not paid yet.
+        reserve_minor: The co-op's reserve.
+        projects_minor: Paid into projects.
+    """
+
+    cash_minor: int
+    granted_minor: int
+    reserve_minor: int
+    projects_minor: int
+
+    @property
+    def available_minor(self) -> int:
+        """What a vote may spend [minor units]."""
+        return self.cash_minor - self.granted_minor
+
+
+def ledger_in(connection: Connection, now: datetime) -> SqlLedger:
+    """The co-op's ledger within the caller's transaction."""
+    return SqlLedger(connection, clock=lambda: now)
+
+
+def pay_founding_shares(
+    connection: Connection,
+    shares_minor: Mapping[str, int],
+    *,
+    currency: str,
+    evidence: str,
+    now: datetime,
+) -> None:
+    """Book members' founding shares as cash of the fund and capital of each member.
+
+    Args:
+        connection: The caller's transaction.
+        shares_minor: What each household pays in [minor units].
+        currency: ISO 4217 code.
+        evidence: Hash of the bank statement, SHA-256 in hex.
+        now: The clock.
+    """
+    ledger = ledger_in(connection, now)
+    members = [account for home in shares_minor for account in member_chart(home, currency)]
+    ledger.open_accounts([*standard_chart(currency), *members])
+    ledger.post_entries(
+        [
+            EntryDraft(
+                idempotency_key=f"founding-share:{home}",
+                legs=(
+                    debit(FUND_CASH, Money(amount_minor, currency)),
+                    credit(member_account(CAPITAL, home), Money(amount_minor, currency)),
+                ),
+                memo="Founding share",
+                evidence=(evidence,),
+            )
+            for home, amount_minor in shares_minor.items()
+        ]
+    )
+
+
+def book_settlement(
+    connection: Connection,
+    settlement: Settlement,
+    savings: list[HomeSaving],
+    *,
+    costs_minor: int,
+    monthly_costs_minor: int,
+    now: datetime,
+    parameters: WaterfallParameters | None = None,
+) -> SavingsSplit:
+    """Split a settled month by the voted parameters and post it, each leg citing its evidence.
+
+    Args:
+        connection: The caller's transaction.
+        settlement: The month.
+        savings: What each home saved.
+        costs_minor: Direct costs of the month [minor units].
+        monthly_costs_minor: Usual costs of a month, for the reserve's target [minor units].
+        now: The clock.
+        parameters: As voted; None means the defaults.
+
+    Raises:
+        StateConflict: It was booked with other figures, or a rule of the ledger refuses it.
+    """
+    ledger = ledger_in(connection, now)
+    currency = settlement.currency
+    ledger.open_accounts(standard_chart(currency))
+    period = PeriodSettlement(
+        period=f"{settlement.month}r{settlement.revision}",
+        currency=currency,
+        savings=tuple(
+            MemberSaving(
+                member_id=saving.household,
+                saving_minor=saving.saving_minor,
+                evidence=saving.evidence,
+            )
+            for saving in savings
+        ),
+        evidence=settlement.evidence_root,
+        costs_minor=costs_minor,
+        reserve_minor=-ledger.balance(RESERVE, currency).posted_minor,
+        monthly_costs_minor=monthly_costs_minor,
+    )
+    try:
+        split = split_savings(period, parameters)
+        ledger.open_accounts(accounts_of_split(split))
+        ledger.post_entries(settlement_drafts(split))
+    except FundError as fault:
+        raise StateConflict(f"{settlement.month} cannot be booked: {fault}") from fault
+    head = ledger.chain_head()
+    record(
+        connection,
+        kind="ledger.settled",
+        facts={
+            "fund_minor": split.fund_minor,
+            "ledger_head": head.hash,
+            "ledger_size": head.seq,
+            "month": settlement.month,
+            "pocket_minor": split.pocket_minor,
+        },
+        at=now,
+    )
+    return split
+
+
+def receive_supplier_payment(
+    connection: Connection, split: SavingsSplit, *, bank_evidence: str, now: datetime
+) -> None:
+    """Book the supplier's payment of a settled month."""
+    ledger_in(connection, now).post_entry(
+        supplier_payment_draft(split, bank_evidence=bank_evidence)
+    )
+
+
+def reserve_grant(
+    connection: Connection,
+    *,
+    election_id: str,
+    project_id: str,
+    amount_minor: int,
+    currency: str,
+    evidence: str,
+    now: datetime,
+) -> int:
+    """Set a won project's cost aside; returns the number of the pending record.
+
+    Raises:
+        StateConflict: The fund does not hold the money.
+    """
+    money = Money(amount_minor, currency)
+    ledger = ledger_in(connection, now)
+    ledger.open_accounts(standard_chart(currency))
+    draft = EntryDraft(
+        idempotency_key=f"grant:{election_id}:{project_id}",
+        legs=(debit(PROJECT_VALUE, money), credit(FUND_CASH, money)),
+        memo=f"Grant to {project_id}",
+        evidence=(evidence,),
+        authorised_by=election_id,
+    )
+    try:
+        return ledger.reserve(draft).seq
+    except FundError as fault:
+        raise StateConflict(f"the grant to {project_id} cannot be set aside: {fault}") from fault
+
+
+def fund_state(connection: Connection, currency: str, now: datetime) -> FundState:
+    """The solar fund as it stands."""
+    ledger = ledger_in(connection, now)
+    cash = ledger.balance(FUND_CASH, currency)
+    return FundState(
+        cash_minor=cash.posted_minor,
+        granted_minor=cash.pending_credit_minor,
+        reserve_minor=-ledger.balance(RESERVE, currency).posted_minor,
+        projects_minor=ledger.balance(PROJECT_VALUE, currency).posted_minor,
+    )
+
+
+def holding_of(
+    connection: Connection, household: str, currency: str, now: datetime
+) -> MemberHolding:
+    """What a member holds."""
+    ledger = ledger_in(connection, now)
+    return MemberHolding(
+        pocket_minor=-ledger.balance(member_account(POCKET, household), currency).posted_minor,
+        capital_minor=-ledger.balance(member_account(CAPITAL, household), currency).posted_minor,
+    )
+
+
+def open_grants(connection: Connection, now: datetime) -> list[Pending]:
+    """Grants that are set aside and not paid yet."""
+    return ledger_in(connection, now).open_pendings()

@@ -1,0 +1,311 @@
+"""Opening a vote on projects, casting ballots, counting, and setting the grants aside."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
+from typing import Any
+
+from sqlalchemy import Connection
+
+from cloud.errors import BadInput, NotAllowed, NotFound, StateConflict
+from cloud.fund.usecases import reserve_grant
+from cloud.transparency.usecases import record
+from cloud.votes import repository
+from cloud.votes.repository import BallotRow, ElectionRow, Project
+from solar_fund.errors import FundError
+from solar_fund.voting.ballots import Ballot, BallotProject, Election
+from solar_fund.voting.equal_shares import SharesOptions, equal_shares
+from solar_fund.voting.greedy import greedy
+from solar_fund.voting.outcome import Outcome
+from solar_fund.voting.pabulib import write_pb
+from solar_fund.voting.receipts import (
+    NONCE_BYTES,
+    BallotList,
+    canonical_ballot,
+    publish,
+    receipt_of,
+)
+from solar_fund.voting.report import outcome_report
+
+APPROVALS_MAX = 100
+TOKEN_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CastReceipt:
+    """What a member takes home.
+
+    Args:
+        token: The voting token; whoever holds it may replace the ballot until the close.
+        receipt: What to look for in the published list, hex.
+        nonce: Opens the receipt, hex.
+    """
+
+    token: str
+    receipt: str
+    nonce: str
+
+
+def open_election(
+    connection: Connection,
+    election: ElectionRow,
+    projects: list[Project],
+    roll: list[str],
+    *,
+    now: datetime,
+) -> None:
+    """Open a vote. The lot for ties is drawn before, and is on record with the paper.
+
+    Raises:
+        StateConflict: It exists already.
+        BadInput: The times, the paper, the roll or the lot make no sense.
+    """
+    if repository.election_row(connection, election.election_id) is not None:
+        raise StateConflict(f"a vote {election.election_id} exists already")
+    if election.opens_at >= election.closes_at:
+        raise BadInput("a vote must close after it opens")
+    if not projects or not roll or election.budget_minor <= 0:
+        raise BadInput("a vote needs projects, members who may vote, and money to spend")
+    if sorted(election.lot) != sorted(project.project_id for project in projects):
+        raise BadInput("the lot must name each project once")
+    repository.insert_election(connection, election, projects, roll)
+    record(
+        connection,
+        kind="vote.opened",
+        facts={
+            "budget_minor": election.budget_minor,
+            "election": election.election_id,
+            "lot": list(election.lot),
+            "roll": len(roll),
+        },
+        at=now,
+    )
+
+
+def cast_ballot(
+    connection: Connection,
+    *,
+    election_id: str,
+    household: str,
+    approvals: Sequence[str],
+    token: str | None,
+    now: datetime,
+) -> CastReceipt:
+    """Put a ballot in the box; a later one with the same token replaces it.
+
+    Args:
+        connection: The caller's transaction.
+        election_id: Which vote.
+        household: Which membership votes.
+        approvals: Project ids that are supported.
+        token: The token from an earlier cast, or None for the first.
+        now: The clock.
+
+    Raises:
+        NotFound: No such vote.
+        NotAllowed: The home is not on the roll, or voted already and the token is another's.
+        StateConflict: The vote is not open.
+        BadInput: A project is not on the paper.
+    """
+    election = _require(connection, election_id)
+    if election.closed_at is not None or not election.opens_at <= now < election.closes_at:
+        raise StateConflict(f"the vote {election_id} is not open")
+    issued = repository.token_issued(connection, election_id, household)
+    if issued is None:
+        raise NotAllowed("this membership is not on the roll of this vote")
+    known = {project.project_id for project in repository.projects_of(connection, election_id)}
+    chosen = sorted(set(approvals))
+    if len(approvals) > APPROVALS_MAX or not set(chosen) <= known:
+        raise BadInput("a project on this ballot is not on the paper; load the page again")
+    if issued:
+        token_hash = _hash(token or "")
+        if repository.ballot_of_token(connection, election_id, token_hash) is None:
+            raise NotAllowed(
+                "this membership has voted already, from another browser; to change the ballot "
+                "use that browser"
+            )
+    else:
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        token_hash = _hash(token)
+        repository.mark_token_issued(connection, election_id, household)
+    nonce = secrets.token_bytes(NONCE_BYTES)
+    ballot = canonical_ballot({"approve": chosen})
+    receipt = receipt_of(election_id, ballot, nonce).hex()
+    repository.put_ballot(
+        connection, election_id, token_hash, BallotRow(ballot=ballot, nonce=nonce, receipt=receipt)
+    )
+    return CastReceipt(token=token or "", receipt=receipt, nonce=nonce.hex())
+
+
+def own_ballot(
+    connection: Connection, election_id: str, token: str | None
+) -> tuple[list[str], str] | None:
+    """The ballot of a token: supported projects and receipt."""
+    if not token:
+        return None
+    row = repository.ballot_of_token(connection, election_id, _hash(token))
+    return None if row is None else (list(json.loads(row.ballot)["approve"]), row.receipt)
+
+
+def close_election(connection: Connection, election_id: str, *, now: datetime) -> Outcome:
+    """Count a vote, publish its ballots' root, and set the winners' grants aside.
+
+    Raises:
+        NotFound: No such vote.
+        StateConflict: It was counted, or fewer ballots than the quorum were cast.
+    """
+    election = _require(connection, election_id)
+    if election.closed_at is not None:
+        raise StateConflict(f"the vote {election_id} was counted already")
+    ballots = repository.ballots_in_box(connection, election_id)
+    if len(ballots) < election.quorum:
+        raise StateConflict(
+            f"{len(ballots)} ballots were cast, the quorum is {election.quorum}: no result binds"
+        )
+    projects = repository.projects_of(connection, election_id)
+    paper = counted_election(election, projects, ballots)
+    try:
+        outcome = equal_shares(paper, options_of(election))
+        listed = publish(election_id, [(row.ballot, row.nonce) for row in ballots])
+        by_votes = greedy(paper, lot=election.lot)
+    except FundError as fault:
+        raise StateConflict(f"the vote {election_id} cannot be counted: {fault}") from fault
+    root = listed.root.hex()
+    repository.close_election_row(
+        connection,
+        election_id,
+        result=_result(outcome, by_votes),
+        ballots_root=root,
+        now=now,
+    )
+    record(
+        connection,
+        kind="vote.closed",
+        facts={
+            "ballots": len(ballots),
+            "ballots_root": root,
+            "election": election_id,
+            "selected": list(outcome.selected),
+        },
+        at=now,
+    )
+    costs = {project.project_id: project.cost_minor for project in projects}
+    for project_id in outcome.selected:
+        reserve_grant(
+            connection,
+            election_id=election_id,
+            project_id=project_id,
+            amount_minor=costs[project_id],
+            currency=election.currency,
+            evidence=root,
+            now=now,
+        )
+    return outcome
+
+
+def count_again(connection: Connection, election_id: str) -> Outcome:
+    """Count a closed vote anew from its ballots.
+
+    Raises:
+        NotFound: No such vote.
+        StateConflict: It is still open.
+    """
+    election = _require(connection, election_id)
+    if election.closed_at is None:
+        raise StateConflict("counts are sealed until the close")
+    projects = repository.projects_of(connection, election_id)
+    ballots = repository.ballots_in_box(connection, election_id)
+    return equal_shares(counted_election(election, projects, ballots), options_of(election))
+
+
+def published_ballots(connection: Connection, election_id: str) -> BallotList:
+    """The anonymised ballots of a closed vote, with the root over them.
+
+    Raises:
+        NotFound: No such vote.
+        StateConflict: It is still open.
+    """
+    election = _require(connection, election_id)
+    if election.closed_at is None:
+        raise StateConflict("ballots are published at the close")
+    rows = repository.ballots_in_box(connection, election_id)
+    return publish(election_id, [(row.ballot, row.nonce) for row in rows])
+
+
+def pabulib_file(connection: Connection, election_id: str) -> str:
+    """The ballots of a closed vote as a PaBuLib file, for anyone to count again.
+
+    Raises:
+        NotFound: No such vote.
+        StateConflict: It is still open.
+    """
+    outcome_of = _require(connection, election_id)
+    if outcome_of.closed_at is None or outcome_of.result is None:
+        raise StateConflict("ballots are published at the close")
+    projects = repository.projects_of(connection, election_id)
+    ballots = repository.ballots_in_box(connection, election_id)
+    paper = counted_election(outcome_of, projects, ballots)
+    return write_pb(paper, outcome_of.result["selected"])
+
+
+def counted_election(
+    election: ElectionRow, projects: list[Project], ballots: list[BallotRow]
+) -> Election:
+    """A vote in the form the counting rules take; a voter is known by the receipt alone.
+
+    Amounts are in minor units.
+    """
+    return Election(
+        projects=tuple(
+            BallotProject(
+                project_id=project.project_id,
+                cost=Fraction(project.cost_minor),
+                name=project.name,
+            )
+            for project in projects
+        ),
+        ballots=tuple(
+            Ballot(row.receipt, tuple(json.loads(row.ballot)["approve"])) for row in ballots
+        ),
+        budget=Fraction(election.budget_minor),
+        currency=election.currency,
+        meta={"description": election.title},
+    )
+
+
+def options_of(election: ElectionRow) -> SharesOptions:
+    """How the co-op counts: cost utilities, slices raised by a whole unit, then most votes."""
+    return SharesOptions(
+        utility="cost",
+        completion="add1",
+        stop="exhaustive",
+        then="utilitarian",
+        increment=Fraction(100),
+        lot=election.lot,
+    )
+
+
+def _result(outcome: Outcome, by_votes: Outcome) -> dict[str, Any]:
+    return outcome_report(outcome) | {
+        "most_votes_first": {
+            "selected": list(by_votes.selected),
+            "served_voters": by_votes.served_voters,
+        }
+    }
+
+
+def _require(connection: Connection, election_id: str) -> ElectionRow:
+    election = repository.election_row(connection, election_id)
+    if election is None:
+        raise NotFound(f"vote {election_id}")
+    return election
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
