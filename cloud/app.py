@@ -1,0 +1,161 @@
+"""The application: the one place where real things are plugged in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+
+from cloud import problem
+from cloud.api_docs import add_docs
+from cloud.consents import endpoints as consents
+from cloud.consents.offers import usual_offers
+from cloud.consents.repository import all_offers
+from cloud.consents.usecases import erase_what_was_withdrawn, publish_offers
+from cloud.database import Database
+from cloud.gateways import endpoints as gateways
+from cloud.ingest.endpoints import batches_route
+from cloud.ingest.usecases import IngestDoor
+from cloud.keys import load_or_make_keys
+from cloud.members import endpoints as members
+from cloud.migrations.run import migrate_empty, require_current
+from cloud.notices.mailers import mailer_for
+from cloud.notices.ports import Mailer
+from cloud.notices.usecases import send_due_letters
+from cloud.rate_limit import RateLimits
+from cloud.readings.embedded import EmbeddedStore
+from cloud.readings.ports import ReadingStore
+from cloud.security import RequestGuard
+from cloud.services import Clock, Services, utc_now
+from cloud.settings import Settings
+from cloud.transparency import endpoints as transparency
+
+ROUTERS = (
+    members.router,
+    gateways.router,
+    consents.router,
+    transparency.router,
+)
+"""Routers of the domain folders; add yours here."""
+
+CHORES_EVERY_S = 5.0
+
+log = logging.getLogger("commonwatt.app")
+
+
+def open_database(settings: Settings) -> Database:
+    """Open the database beside a running server; an empty one gets its tables.
+
+    Raises:
+        BadSetting: The address cannot be used.
+        DatabaseFault: The database was made by another version.
+    """
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    database = Database(settings.database_address)
+    migrate_empty(database)
+    require_current(database)
+    return database
+
+
+def build_services(
+    settings: Settings, *, clock: Clock = utc_now, store: ReadingStore | None = None
+) -> Services:
+    """Open everything the application needs; the store takes one process at a time.
+
+    A new data directory gets its keys, an empty database its tables.
+
+    Raises:
+        BadSetting: A setting or a file it names cannot be used.
+        DatabaseFault: The database was made by another version.
+    """
+    services = Services(
+        settings=settings,
+        database=open_database(settings),
+        keys=load_or_make_keys(settings.data_dir),
+        clock=clock,
+        limits=RateLimits(),
+        store=store if store is not None else EmbeddedStore(settings.data_dir / "readings"),
+    )
+    _publish_first_offers(services)
+    return services
+
+
+def close_services(services: Services) -> None:
+    """Finish what was accepted and close all files."""
+    services.store.close()
+    services.database.close()
+
+
+def create_app(
+    settings: Settings,
+    *,
+    clock: Clock = utc_now,
+    store: ReadingStore | None = None,
+    mailer: Mailer | None = None,
+) -> FastAPI:
+    """Build the application.
+
+    Args:
+        settings: All settings.
+        clock: Gives the time.
+        store: Where readings go; the embedded store in `data_dir` when None.
+        mailer: Sends letters; by the settings when None.
+    """
+    services = build_services(settings, clock=clock, store=store)
+    post = mailer or mailer_for(settings.mail)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        chores = asyncio.create_task(_do_chores(services, post))
+        try:
+            yield
+        finally:
+            chores.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await chores
+            await run_in_threadpool(close_services, services)
+
+    app = FastAPI(
+        title=settings.coop_name,
+        version="1",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
+    app.state.services = services
+    problem.install(app)
+    app.router.routes.append(batches_route(IngestDoor(services.database, services.store), clock))
+    for router in ROUTERS:
+        app.include_router(router)
+    add_docs(app)
+    app.add_middleware(RequestGuard, is_https=settings.is_https)
+    return app
+
+
+def _publish_first_offers(services: Services) -> None:
+    with services.database.transaction() as connection:
+        if not all_offers(connection):
+            settings = services.settings
+            offers = usual_offers(settings.coop_name, group_min=settings.privacy.group_min_inside)
+            publish_offers(connection, offers, now=services.clock())
+
+
+async def _do_chores(services: Services, mailer: Mailer) -> None:
+    """Send letters and finish erasures, again and again; a failure waits for the next round."""
+    while True:
+        try:
+            now = services.clock()
+            await run_in_threadpool(send_due_letters, services.database, mailer, now)
+            await run_in_threadpool(
+                erase_what_was_withdrawn, services.database, services.store, now
+            )
+        except Exception:
+            log.exception("chores failed; they are tried again")
+        await asyncio.sleep(CHORES_EVERY_S)

@@ -1,0 +1,109 @@
+"""`coop-cloud`: the co-op's server and its tools.
+
+Commands of a few lines are here; those about people, gateways and data are in `cli_admin`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cloud.cli_admin import claim_app, member_app
+from cloud.errors import CloudError
+
+app = typer.Typer(
+    name="coop-cloud",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="The co-op's server.\n\nExample: coop-cloud serve --data ./commonwatt-data",
+)
+app.add_typer(member_app, name="member")
+app.add_typer(claim_app, name="gateway")
+
+DataDir = Annotated[
+    Path, typer.Option("--data", help="Folder that holds everything; may hold a cloud.toml.")
+]
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Say our own errors in one line on stderr and leave with exit code 2."""
+    try:
+        yield
+    except (CloudError, OSError) as fault:
+        sys.stderr.write(f"error: {fault}\n")
+        raise typer.Exit(2) from fault
+
+
+@app.command()
+def serve(
+    data: DataDir = Path("commonwatt-data"),
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+) -> None:
+    """Run the server.
+
+    Example: coop-cloud serve --data ./commonwatt-data --port 8500
+    """
+    with one_line_errors():
+        from cloud.serve import serve_forever
+        from cloud.settings import load_settings
+
+        serve_forever(load_settings(data, host=host, port=port))
+
+
+@app.command()
+def migrate(
+    data: DataDir = Path("commonwatt-data"),
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Bring the database to the tables this version needs.
+
+    Example: coop-cloud migrate --data ./commonwatt-data
+    """
+    with one_line_errors():
+        from cloud.database import Database
+        from cloud.migrations.run import migrate as run_migrations
+        from cloud.settings import load_settings
+
+        settings = load_settings(data)
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        database = Database(settings.database_address)
+        before, after = run_migrations(database)
+        database.close()
+    if as_json:
+        print(json.dumps({"before": before, "after": after}))
+    else:
+        print(f"the database is at step {after}" + ("" if before == after else f", was {before}"))
+
+
+@app.command()
+def settings(
+    data: DataDir = Path("commonwatt-data"),
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show every setting, its value here, and what it means. Secrets are not shown.
+
+    Example: coop-cloud settings --data ./commonwatt-data --json
+    """
+    with one_line_errors():
+        from cloud.settings import describe_settings, load_settings
+
+        shown = json.loads(load_settings(data).model_dump_json())
+        rows = describe_settings()
+    if as_json:
+        print(json.dumps(shown))
+        return
+    for name, _default, meaning in rows:
+        node = shown
+        for step in name.split("."):
+            node = node[step]
+        print(f"{name} = {node}\n    {meaning}")

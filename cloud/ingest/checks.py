@@ -1,0 +1,74 @@
+"""Judging a batch interval by interval before anything is stored. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from cloud.consents.standing import Standing, why_refused
+from cloud.readings.ports import CheckedPart
+from gateway.wire.batch import Batch, GapRecord, Part, RefusedInterval
+from gateway.wire.consent import Grant, Withheld
+from gateway.wire.reading import Reading, Resolution
+
+AHEAD_MAX = timedelta(minutes=5)
+"""How far an interval may end after our clock."""
+
+IN_THE_FUTURE = "in_the_future"
+TOO_OLD = "too_old"
+
+_SPAN_LEAST = {Resolution.DAY: timedelta(hours=22), Resolution.MONTH: timedelta(days=27)}
+"""A local day may have 23 hours and a month 28 days; less is a finer step in disguise."""
+
+
+def check_parts(batch: Batch, standing: Standing, now: datetime) -> tuple[CheckedPart, ...]:
+    """Sort the intervals of every part into admissible and refused.
+
+    Args:
+        batch: As decoded.
+        standing: All that the sender's home agreed to.
+        now: The cloud's clock.
+    """
+    return tuple(_check_part(part, standing.since(part.grant), now) for part in batch.parts)
+
+
+def admissible_gaps(batch: Batch, standing: Standing) -> tuple[GapRecord, ...]:
+    """Gap records of purposes the home has agreed to at some time; others would say too much."""
+    agreed = {grant.terms.purpose for grants in standing.versions.values() for grant in grants}
+    return tuple(gap for gap in batch.gaps if gap.purpose in agreed)
+
+
+def _check_part(part: Part, grants: tuple[Grant, ...], now: datetime) -> CheckedPart:
+    admissible: list[Reading] = []
+    refused: list[RefusedInterval] = []
+    for reading in part.readings():
+        reason = _why_not(part, reading, grants, now)
+        if reason is None:
+            admissible.append(reading)
+        else:
+            refused.append(RefusedInterval(start=reading.start, reason=reason))
+    return CheckedPart(part=part, admissible=tuple(admissible), refused=tuple(refused))
+
+
+def _why_not(part: Part, reading: Reading, grants: tuple[Grant, ...], now: datetime) -> str | None:
+    if reading.end > now + AHEAD_MAX:
+        return IN_THE_FUTURE
+    if _is_finer_than_it_says(part.resolution, reading):
+        return Withheld.FINER_THAN_GRANTED.value
+    reason = why_refused(
+        grants,
+        stream=part.stream,
+        resolution=part.resolution,
+        start=reading.start,
+        end=reading.end,
+    )
+    if reason is not None:
+        return reason.value
+    if reading.end < now - timedelta(days=grants[-1].terms.retention_days):
+        return TOO_OLD
+    return None
+
+
+def _is_finer_than_it_says(resolution: Resolution, reading: Reading) -> bool:
+    step_s = resolution.step_s
+    least = timedelta(seconds=step_s) if step_s else _SPAN_LEAST[resolution]
+    return reading.end - reading.start < least

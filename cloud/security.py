@@ -1,0 +1,160 @@
+"""What every request passes: size limit, request id, security headers, and a log line.
+
+Pages may load nothing but our own files, in no frame, with no inline script: the policy below
+goes with every answer, errors included. Logs name method, path pattern and status, never a person,
+an address or a query.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import secrets
+import time
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cloud.errors import BodyTooLarge, ForgeryRefused
+
+BODY_BYTES_MAX = 1024 * 1024 + 64 * 1024
+"""Largest request body [bytes]: a compressed batch at its limit, and room for a form."""
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
+    "manifest-src 'self'"
+)
+SECURITY_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "X-Frame-Options": "DENY",
+}
+STRICT_TRANSPORT = "max-age=31536000; includeSubDomains"
+CSRF_HEADER = "X-CSRF-Token"
+CSRF_FIELD = "csrf_token"
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+log = logging.getLogger("commonwatt.access")
+
+
+class RequestGuard:
+    """ASGI middleware around the whole application.
+
+    Args:
+        app: What it guards.
+        is_https: Whether people reach it over TLS.
+    """
+
+    def __init__(self, app: ASGIApp, *, is_https: bool) -> None:
+        self._app = app
+        self._headers = dict(SECURITY_HEADERS)
+        if is_https:
+            self._headers["Strict-Transport-Security"] = STRICT_TRANSPORT
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Guard one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = secrets.token_hex(8)
+        scope.setdefault("state", {})["request_id"] = request_id
+        started_s = time.monotonic()
+        status = 500
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                for name, text in self._headers.items():
+                    headers.setdefault(name, text)
+                headers.setdefault("Cache-Control", "no-store")
+                headers["X-Request-ID"] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, _bounded(scope, receive), send_with_headers)
+        finally:
+            route = scope.get("route")
+            log.info(
+                "request method=%s path=%s status=%d duration_ms=%.1f id=%s",
+                scope["method"],
+                getattr(route, "path", "-"),
+                status,
+                (time.monotonic() - started_s) * 1000,
+                request_id,
+            )
+
+
+def _bounded(scope: Scope, receive: Receive) -> Receive:
+    announced = Headers(scope=scope).get("content-length", "0")
+    too_much = announced.isdecimal() and int(announced) > BODY_BYTES_MAX
+    taken = 0
+
+    async def receive_bounded() -> Message:
+        nonlocal taken
+        if too_much:
+            raise BodyTooLarge(size_max=BODY_BYTES_MAX)
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > BODY_BYTES_MAX:
+            raise BodyTooLarge(size_max=BODY_BYTES_MAX)
+        return message
+
+    return receive_bounded
+
+
+def hash_secret(secret: str) -> str:
+    """Hash of a random secret as it is stored, hex.
+
+    A plain SHA-256 is enough for secrets of 50 random bits and more that live for minutes, or of
+    128 and more; passwords chosen by people would need a slow hash, and we have none.
+    """
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def csrf_token_of(session_token: str) -> str:
+    """The token forms carry: bound to the session, and useless without its cookie."""
+    return hmac.new(session_token.encode(), b"csrf", hashlib.sha256).hexdigest()
+
+
+def check_same_site(headers: Mapping[str, str], base_url: str) -> None:
+    """Refuse a state-changing request that a browser sent from another site.
+
+    Args:
+        headers: Request headers, names in lower case.
+        base_url: Address people use.
+
+    Raises:
+        ForgeryRefused: `Sec-Fetch-Site` or `Origin` name another site.
+    """
+    site = headers.get("sec-fetch-site")
+    if site is not None and site not in ("same-origin", "none"):
+        raise ForgeryRefused(f"the request came from another site (Sec-Fetch-Site: {site[:20]})")
+    origin = headers.get("origin")
+    if origin is None:
+        return
+    ours = urlsplit(base_url)
+    own = {f"{ours.scheme}://{ours.netloc}", f"{ours.scheme}://{headers.get('host', '')}"}
+    if origin not in own:
+        raise ForgeryRefused("the request came from another site (Origin)")
+
+
+def check_csrf_token(session_token: str, sent: str | None) -> None:
+    """Refuse a state-changing request without the token of its session.
+
+    Raises:
+        ForgeryRefused: The token is missing or another one.
+    """
+    if sent is None or not hmac.compare_digest(
+        sent.encode("utf-8", "replace"), csrf_token_of(session_token).encode()
+    ):
+        raise ForgeryRefused("the form's token is missing or belongs to another session")
