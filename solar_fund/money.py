@@ -54,7 +54,7 @@ AMOUNT_MINOR_MAX = 10**15
 
 Weight = int | Decimal | Fraction
 
-_AMOUNT_TEXT = re.compile(r"[+-]?\d{1,18}(\.\d{1,18})?")
+_AMOUNT_TEXT = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{1,18})?")
 
 
 def exponent_of(currency: str) -> int:

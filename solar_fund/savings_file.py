@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import re
 import tomllib
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -92,7 +93,7 @@ def _saving(path: Path, line: int, row: dict[str, str], currency: str) -> Member
     minor_text, major_text = row.get("saving_minor"), row.get("saving")
     try:
         if minor_text:
-            saving_minor = int(minor_text)
+            saving_minor = _whole(minor_text.strip())
         else:
             saving_minor = Money.parse((major_text or "").strip(), currency).amount_minor
         evidence = (row.get("evidence") or "").strip() or None
@@ -104,6 +105,12 @@ def _saving(path: Path, line: int, row: dict[str, str], currency: str) -> Member
     except FundError as error:
         raise InputFileInvalid(str(path), place, str(error)) from None
     return MemberSaving(member_id=member_id, saving_minor=saving_minor, evidence=evidence)
+
+
+def _whole(text: str) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
+        raise ValueError(text)
+    return int(text)
 
 
 def _read(path: Path) -> bytes:
