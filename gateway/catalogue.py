@@ -61,7 +61,7 @@ def _load(
 ) -> _Loaded:
     if name_or_path in known:
         file = f"{name_or_path}.toml"
-        shipped = resources.files("firmware_configs").joinpath(folder, file)
+        shipped = resources.files("firmware_configs") / folder / file
         return parse(shipped.read_text(encoding="utf-8"), f"firmware_configs/{folder}/{file}")
     path = Path(name_or_path)
     if path.suffix != ".toml":
