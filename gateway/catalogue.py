@@ -10,6 +10,8 @@ from typing import TypeVar
 
 from gateway.decode.map_file import TEXT_BYTES_MAX, parse_map
 from gateway.decode.meter_map import MeterMap
+from gateway.decode.mqtt_payloads import Preset
+from gateway.decode.preset_file import parse_preset
 from gateway.errors import BadMeterMap, UnknownName
 
 _Loaded = TypeVar("_Loaded")
@@ -36,6 +38,31 @@ def load_map(name_or_path: str) -> MeterMap:
         for name in found.variants
     )
     return replace(found, siblings=tuple(siblings))
+
+
+def preset_names() -> list[str]:
+    """Names of the shipped MQTT presets, in order."""
+    return _names("mqtt_presets")
+
+
+def load_preset(name_or_path: str) -> Preset:
+    """Load a shipped preset by name, or any preset by the path of its file.
+
+    Raises:
+        UnknownName: Neither is there.
+        BadPreset: The file is not a right preset.
+    """
+    return _load(
+        name_or_path,
+        folder="mqtt_presets",
+        kind="MQTT preset",
+        known=preset_names(),
+        parse=_preset,
+    )
+
+
+def _preset(text: str, file: str) -> Preset:
+    return parse_preset(text, file=file)
 
 
 def _map(text: str, file: str) -> MeterMap:
