@@ -1,0 +1,178 @@
+"""Who brings what to the pool: Shapley values and the least core, as a report.
+
+The parts of a bill that add up, such as energy and levies, need no game: each home causes its own.
+What is shared is the rest, such as a common peak or imbalance, where homes help each other by
+being different. Nothing here moves money by itself.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linprog
+
+from tariff_bargainer.errors import NoFairSplit
+
+Costs = NDArray[np.float64]
+PoolCost = Callable[[NDArray[np.float64]], Costs]
+"""Cost of pooled loads: (pools x cells) in, (pools,) out; zero load must cost nothing."""
+
+PLAYERS_EXACT_MAX = 12
+PERMUTATIONS_MAX = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeastCore:
+    """A sharing in which the most dissatisfied coalition is as content as it can be.
+
+    Attributes:
+        shares: Cost of each player, summing to the cost of all.
+        excess: By how much the worst-off coalition pays more than it would cost alone; zero or
+            less means that nobody gains by leaving.
+    """
+
+    shares: Costs
+    excess: float
+
+
+def coalition_costs(loads: NDArray[np.float64], cost: PoolCost) -> Costs:
+    """Return the cost of every coalition of at most twelve players, indexed by bit mask.
+
+    Args:
+        loads: Load of each player, shape (players, cells).
+        cost: Cost of pooled loads.
+
+    Raises:
+        NoFairSplit: There are more players than can be enumerated.
+    """
+    players = loads.shape[0]
+    if not 1 <= players <= PLAYERS_EXACT_MAX:
+        raise NoFairSplit(
+            problem=f"{players} players cannot be enumerated: give 1 to {PLAYERS_EXACT_MAX}, or "
+            "group homes into archetypes first",
+            short_minor=0,
+        )
+    masks = np.arange(1 << players)
+    inside = (masks[:, None] >> np.arange(players)) & 1
+    costs = np.asarray(cost(inside @ loads), dtype=np.float64)
+    costs[0] = 0.0
+    return costs
+
+
+def shapley_exact(costs: Costs) -> Costs:
+    """Return each player's Shapley value from the cost of every coalition, by bit mask.
+
+    Source: L. S. Shapley, "A value for n-person games", Contributions to the Theory of Games II,
+    1953.
+    """
+    players = (costs.size - 1).bit_length()
+    masks = np.arange(costs.size)
+    size = np.array([int(mask).bit_count() for mask in masks])
+    weight = np.ones(players)
+    for others in range(1, players):
+        weight[others] = weight[others - 1] * others / (players - others)
+    weight /= players
+    values = np.zeros(players)
+    for player in range(players):
+        without = masks[(masks >> player) & 1 == 0]
+        added = costs[without | (1 << player)] - costs[without]
+        values[player] = (weight[size[without]] * added).sum()
+    return values
+
+
+def shapley_sampled(
+    loads: NDArray[np.float64], cost: PoolCost, *, permutations: int = 2000, seed: int = 0
+) -> Costs:
+    """Estimate Shapley values from random orders, each used forwards and backwards.
+
+    Every order shares out the whole cost, so the estimates sum to it whatever their error.
+
+    Args:
+        loads: Load of each player, shape (players, cells).
+        cost: Cost of pooled loads.
+        permutations: Orders to look at; rounded up to an even number.
+        seed: Seed of the orders.
+
+    Source: J. Castro, D. Gomez, J. Tejada, "Polynomial calculation of the Shapley value based on
+    sampling", Computers & Operations Research 36, 2009; antithetic pairs as in R. Mitchell et al.,
+    "Sampling permutations for Shapley value estimation", JMLR 23, 2022.
+    """
+    if not 1 <= permutations <= PERMUTATIONS_MAX:
+        raise NoFairSplit(
+            problem=f"permutations is {permutations}: give 1 to {PERMUTATIONS_MAX}", short_minor=0
+        )
+    rng = np.random.default_rng(seed)
+    players = loads.shape[0]
+    values = np.zeros(players)
+    pairs = -(-permutations // 2)
+    for _ in range(pairs):
+        forwards = rng.permutation(players)
+        for order in (forwards, forwards[::-1]):
+            pooled = np.asarray(cost(np.cumsum(loads[order], axis=0)), dtype=np.float64)
+            values[order] += np.diff(pooled, prepend=0.0)
+    return values / (2 * pairs)
+
+
+def least_core(costs: Costs) -> LeastCore:
+    """Find the least core from the cost of every coalition, by bit mask.
+
+    Raises:
+        NoFairSplit: The linear programme has no solution.
+
+    Source: M. Maschler, B. Peleg, L. S. Shapley, "Geometric properties of the kernel, nucleolus,
+    and related solution concepts", Mathematics of Operations Research 4, 1979.
+    """
+    players = (costs.size - 1).bit_length()
+    masks = np.arange(1, costs.size - 1)
+    inside = ((masks[:, None] >> np.arange(players)) & 1).astype(np.float64)
+    if players == 1:
+        return LeastCore(shares=costs[1:].copy(), excess=0.0)
+    solved = linprog(
+        c=np.append(np.zeros(players), 1.0),
+        A_ub=np.hstack([inside, -np.ones((masks.size, 1))]),
+        b_ub=costs[masks],
+        A_eq=np.append(np.ones(players), 0.0)[None, :],
+        b_eq=costs[-1:],
+        bounds=[(None, None)] * (players + 1),
+        method="highs",
+    )
+    if not solved.success:
+        raise NoFairSplit(problem=f"no least core was found: {solved.message}", short_minor=0)
+    return LeastCore(shares=np.asarray(solved.x[:-1]), excess=float(solved.x[-1]))
+
+
+def core_excess(shares: Sequence[float] | Costs, costs: Costs) -> float:
+    """Return how much the worst-off coalition pays beyond its own cost; at most zero in the core.
+
+    Args:
+        shares: Cost of each player.
+        costs: Cost of every coalition, by bit mask.
+    """
+    given = np.asarray(shares, dtype=np.float64)
+    masks = np.arange(1, costs.size - 1)
+    if masks.size == 0:
+        return 0.0
+    inside = (masks[:, None] >> np.arange(given.size)) & 1
+    return float((inside @ given - costs[masks]).max())
+
+
+def peak_cost(price_per_kw: float, *, step_s: int) -> PoolCost:
+    """Return a pool cost that charges the highest mean power [currency per kW]."""
+
+    def cost(pooled_wh: NDArray[np.float64]) -> Costs:
+        peaks: Costs = pooled_wh.max(axis=1) * (3.6 / step_s) * price_per_kw
+        return peaks
+
+    return cost
+
+
+def imbalance_cost(spread_per_mwh: float, *, lag: int) -> PoolCost:
+    """Return a pool cost for missing a forecast equal to the load `lag` intervals before."""
+
+    def cost(pooled_wh: NDArray[np.float64]) -> Costs:
+        missed = np.abs(pooled_wh[:, lag:] - pooled_wh[:, :-lag]).sum(axis=1)
+        costs: Costs = missed * (1e-6 * spread_per_mwh)
+        return costs
+
+    return cost

@@ -1,0 +1,101 @@
+"""Shapley values and the least core, against definitions and known games."""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tariff_bargainer.bargaining.cost_sharing import (
+    coalition_costs,
+    core_excess,
+    imbalance_cost,
+    least_core,
+    peak_cost,
+    shapley_exact,
+    shapley_sampled,
+)
+from tariff_bargainer.errors import NoFairSplit
+
+PEAK = peak_cost(10.0, step_s=3600)
+
+
+def loads(players: int, seed: int, cells: int = 24) -> np.ndarray:
+    return np.random.default_rng(seed).gamma(1.5, 400, size=(players, cells))
+
+
+def by_definition(costs: np.ndarray, players: int) -> np.ndarray:
+    """Average marginal cost over every order."""
+    values = np.zeros(players)
+    orders = list(permutations(range(players)))
+    for order in orders:
+        mask = 0
+        for player in order:
+            values[player] += costs[mask | 1 << player] - costs[mask]
+            mask |= 1 << player
+    return values / len(orders)
+
+
+@given(st.integers(1, 6), st.integers(0, 1000))
+@settings(max_examples=25, deadline=None)
+def test_exact_values_are_the_mean_over_all_orders(players, seed):
+    costs = coalition_costs(loads(players, seed), PEAK)
+    np.testing.assert_allclose(shapley_exact(costs), by_definition(costs, players), rtol=1e-9)
+
+
+def test_a_known_game_the_runway():
+    # Airport game: planes need runways of 1, 2 and 4; the value is 1/3, 1/3+1/2, 1/3+1/2+2.
+    need = np.array([1.0, 2.0, 4.0])
+    inside = (np.arange(8)[:, None] >> np.arange(3)) & 1
+    costs = (inside * need).max(axis=1)
+    np.testing.assert_allclose(shapley_exact(costs), [1 / 3, 5 / 6, 17 / 6])
+
+
+def test_twelve_homes_sampled_come_within_one_percent_of_the_total():
+    homes = loads(12, seed=4, cells=96)
+    for cost in (PEAK, imbalance_cost(50.0, lag=24)):
+        costs = coalition_costs(homes, cost)
+        sampled = shapley_sampled(homes, cost, permutations=2000, seed=1)
+        assert sampled.sum() == pytest.approx(costs[-1])
+        assert np.abs(sampled - shapley_exact(costs)).max() < 0.01 * costs[-1]
+
+
+def test_many_homes_share_the_whole_cost_and_equals_pay_about_the_same():
+    homes = loads(80, seed=5)
+    homes[1] = homes[0]
+    values = shapley_sampled(homes, PEAK, permutations=400)
+    total = PEAK(homes.sum(axis=0, keepdims=True))[0]
+    assert values.sum() == pytest.approx(total)
+    assert values[0] == pytest.approx(values[1], abs=0.01 * total)
+
+
+@given(st.integers(2, 7), st.integers(0, 1000))
+@settings(max_examples=25, deadline=None)
+def test_the_least_core_is_no_worse_than_any_other_sharing(players, seed):
+    costs = coalition_costs(loads(players, seed), PEAK)
+    found = least_core(costs)
+    assert found.shares.sum() == pytest.approx(costs[-1])
+    assert core_excess(found.shares, costs) == pytest.approx(found.excess, abs=1e-6)
+    rng = np.random.default_rng(seed)
+    for _ in range(20):
+        other = rng.dirichlet(np.ones(players)) * costs[-1]
+        assert core_excess(other, costs) >= found.excess - 1e-6
+
+
+def test_a_peak_that_is_a_sum_of_maxima_has_nobody_who_gains_by_leaving():
+    # The pooled peak is at most the sum of peaks, so a core sharing by share of the common peak
+    # hour exists: each pays for its own load in that hour.
+    homes = loads(8, seed=9)
+    costs = coalition_costs(homes, PEAK)
+    assert least_core(costs).excess <= 1e-9
+
+
+def test_too_many_players_are_refused():
+    with pytest.raises(NoFairSplit, match="13 players"):
+        coalition_costs(loads(13, seed=1), PEAK)
+
+
+def test_one_player_pays_all():
+    costs = coalition_costs(loads(1, seed=1), PEAK)
+    assert shapley_exact(costs)[0] == costs[1] == least_core(costs).shares[0]
