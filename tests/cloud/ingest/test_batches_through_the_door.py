@@ -1,0 +1,79 @@
+"""Batches over HTTP: what is taken in, what is refused, and why."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+
+from gateway.wire.consent import EventType
+from gateway.wire.reading import Resolution
+from tests.cloud.coop_builder import START, HomeGateway
+
+
+def test_granted_readings_are_accepted_and_counted(coop, home, terms):
+    home.give(terms)
+    answer = home.send(home.part(terms, START - timedelta(hours=1), (100, 200, 300, 400)))
+    assert [(part.outcome, part.accepted) for part in answer.parts] == [("accepted", 4)]
+    assert coop.services.store.counts().intervals_distinct == 4
+
+
+def test_the_same_batch_again_is_a_duplicate(coop, home, terms):
+    home.give(terms)
+    batch = home.batch(home.part(terms, START - timedelta(hours=1), (1, 2, 3)))
+    first, second = home.send_raw(batch).json(), home.send_raw(batch).json()
+    assert (first["parts"][0]["accepted"], first["parts"][0]["duplicate"]) == (3, 0)
+    assert (second["parts"][0]["accepted"], second["parts"][0]["duplicate"]) == (0, 3)
+    assert coop.services.store.counts().energy_wh == {("import_wh", "group_tariff"): 6}
+
+
+def test_readings_without_a_grant_are_refused_and_nothing_is_stored(coop, home, terms):
+    answer = home.send(home.part(terms, START - timedelta(hours=1), (1,)))
+    assert answer.parts[0].outcome == "refused"
+    assert [item.reason for item in answer.parts[0].refused] == ["no_grant"]
+    assert coop.services.store.counts().intervals_distinct == 0
+
+
+def test_readings_queued_before_a_withdrawal_are_refused_after_it(home, terms):
+    home.give(terms)
+    home.sync(home.event(EventType.WITHDRAWN, None))
+    answer = home.send(home.part(terms, START - timedelta(hours=1), (1,)))
+    assert [item.reason for item in answer.parts[0].refused] == ["withdrawn"]
+
+
+def test_readings_queued_before_a_renewal_stay_welcome(home, terms):
+    home.give(terms)
+    later = msgspec.structs.replace(terms, valid_from=START)
+    home.sync(home.event(EventType.RENEWED, later))
+    old = home.part(terms, START - timedelta(hours=1), (1,))
+    new = home.part(later, START - timedelta(minutes=15), (1,), grant="group-tariff@2")
+    reasons = [[item.reason for item in part.refused] for part in home.send(old, new).parts]
+    assert reasons == [[], ["not_yet_valid"]]
+
+
+def test_a_finer_step_than_granted_is_refused_even_in_disguise(home, terms):
+    home.give(msgspec.structs.replace(terms, resolution=Resolution.HOUR))
+    start = START - timedelta(hours=2)
+    open_lie = home.part(terms, start, (1,), resolution=Resolution.QUARTER_HOUR)
+    disguised = home.part(terms, start, (1, 1), resolution=Resolution.HOUR)
+    parts = home.send(open_lie, disguised).parts
+    assert {item.reason for part in parts for item in part.refused} == {"finer_than_granted"}
+    assert sum(part.accepted for part in parts) == 0
+
+
+def test_intervals_from_the_future_are_refused_one_by_one(home, terms):
+    home.give(terms)
+    part = home.part(terms, START - timedelta(minutes=15), (1, 2, 3))
+    answer = home.send(part)
+    assert answer.parts[0].accepted == 1
+    assert {item.reason for item in answer.parts[0].refused} == {"in_the_future"}
+    assert len(answer.parts[0].refused) == 2
+
+
+def test_a_home_cannot_use_the_grant_of_another(coop, home, terms):
+    home.give(terms)
+    _person, browser = coop.member("bob@example.org")
+    other = HomeGateway(client=coop.client, clock=coop.clock)
+    other.pair(browser.post("/api/v1/gateways/claims").json()["claim_code"])
+    answer = other.send(other.part(terms, START - timedelta(hours=1), (1,)))
+    assert [item.reason for item in answer.parts[0].refused] == ["no_grant"]
