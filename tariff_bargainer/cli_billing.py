@@ -103,13 +103,23 @@ def load_tariff(path: Path, form: TariffFormat, timezone: str | None) -> "Tariff
     """
     from dataclasses import replace
 
-    from tariff_bargainer.errors import UnsupportedRate
-    from tariff_bargainer.tariffs.tariff_file import read_tariff
+    from tariff_bargainer.errors import TariffFileError, UnsupportedRate
+    from tariff_bargainer.tariffs.tariff_file import parse_tariff, read_text
+    from tariff_bargainer.tariffs.urdb import parse_urdb
 
-    if form is not TariffFormat.TOML:
-        raise UnsupportedRate(field="--format", problem=f"{form} is not read yet")
-    tariff = read_tariff(path)
-    return replace(tariff, timezone=timezone) if timezone else tariff
+    text = read_text(path)
+    if form is TariffFormat.TOML:
+        tariff = parse_tariff(text)
+        return replace(tariff, timezone=timezone) if timezone else tariff
+    if timezone is None:
+        raise TariffFileError(
+            where="--timezone",
+            problem=f"is missing, and a tariff in the form {form} does not say its zone",
+            remedy="give the zone of the supplier's clock, such as America/Denver",
+        )
+    if form is TariffFormat.URDB:
+        return parse_urdb(text, timezone=timezone)
+    raise UnsupportedRate(field="--format", problem=f"{form} is not read yet")
 
 
 def print_table(made: "Bill", name: str) -> None:

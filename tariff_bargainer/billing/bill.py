@@ -182,6 +182,8 @@ def bill(
     kwh = [Fraction(int(sum_uwh), MICRO_PER_KWH) for sum_uwh in _by_month(main, main.import_uwh)]
     add_standing_charges(months, tariff, main.calendar.months, shares)
     add_minimum_bills(months, tariff, main.calendar.months, shares)
+    for month in months:
+        month.pay_out()
     add_discounts(months, tariff, main.calendar.months, shares, conditions)
     add_taxes(months, tariff, kwh)
     return _rounded(months, tariff, main, tuple(run.notes))
@@ -199,8 +201,9 @@ class _Run:
     @property
     def notes(self) -> list[str]:
         main = self.metered[""]
-        found = (coarse_window(main, charge) for charge in self.tariff.demand)
-        return [note for note in found if note]
+        coarse = (coarse_window(main, charge) for charge in self.tariff.demand)
+        unpriced = (f"not in the bill: {remark}" for remark in self.tariff.remarks)
+        return [note for note in (*coarse, *unpriced) if note]
 
     def register(self, name: str) -> MeteredEnergy:
         if name not in self.metered:
@@ -214,11 +217,11 @@ class _Run:
         months = [MonthAmounts() for _ in range(self.metered[""].n_months)]
         if self.metering == "net":
             main = self.metered[""]
-            peaks = monthly_peaks_kw(main, main.import_uwh)
+            peaks = monthly_peaks_kw(self.tariff, main)
             netted = monthly_net_cost(self.tariff, main, peaks)
             for month, net in zip(months, netted, strict=True):
                 month.energy += net.energy
-                month.export_credit += net.credit
+                month.payout = net.credit
         for charge in self.tariff.energy:
             if self.metering != "net" or charge.register:
                 metered = self.register(charge.register)
@@ -244,7 +247,7 @@ class _Run:
             metered,
             energy_uwh,
             chronological=is_chronological(charge, self.tariff, self.metering),
-            peaks_kw=monthly_peaks_kw(metered, metered.import_uwh),
+            peaks_kw=monthly_peaks_kw(self.tariff, metered),
         )
         if charge.index:
             linked = monthly_index_cost(charge.index, metered, energy_uwh, self.index)

@@ -79,12 +79,20 @@ def coarse_window(metered: MeteredEnergy, charge: DemandCharge) -> str:
     )
 
 
-def monthly_peaks_kw(metered: MeteredEnergy, energy_uwh: MicroEnergy) -> list[Fraction]:
-    """Highest demand of each local month at the profile's own step [kW]."""
-    windows = demand_windows(metered, energy_uwh, None)
-    peaks = np.zeros(metered.n_months, dtype=np.int64)
-    np.maximum.at(peaks, metered.calendar.month_index, energy_uwh)
-    return [windows.kw(int(peak)) for peak in peaks]
+def monthly_peaks_kw(tariff: Tariff, metered: MeteredEnergy) -> list[Fraction]:
+    """Demand of each local month that blocks per kW are scaled by [kW].
+
+    It is the highest import at the profile's own step, raised by a ratchet that holds across all
+    periods, because such blocks are per kW of *billed* demand.
+    """
+    windows = demand_windows(metered, metered.import_uwh, None)
+    highest = np.zeros(metered.n_months, dtype=np.int64)
+    np.maximum.at(highest, metered.calendar.month_index, metered.import_uwh)
+    peaks = [windows.kw(int(peak)) for peak in highest]
+    for charge in tariff.demand:
+        if charge.ratchet and charge.ratchet.across_periods:
+            return _ratcheted(charge.ratchet, peaks, metered.calendar.months)
+    return peaks
 
 
 def monthly_demand_cost(

@@ -15,7 +15,11 @@ AVERAGE_DAYS_PER_MONTH = Fraction(365, 12)
 
 @dataclass(slots=True, kw_only=True)
 class MonthAmounts:
-    """Exact money of one month while a bill is being made [currency]."""
+    """Exact money of one month while a bill is being made [currency].
+
+    `payout` is a settled surplus: it joins `export_credit` once minimum bills are found, since a
+    yearly settlement does not make the last month's bill smaller than its minimum.
+    """
 
     energy: Fraction = Fraction(0)
     demand: Fraction = Fraction(0)
@@ -24,6 +28,12 @@ class MonthAmounts:
     export_credit: Fraction = Fraction(0)
     discount: Fraction = Fraction(0)
     tax: Fraction = Fraction(0)
+    payout: Fraction = Fraction(0)
+
+    def pay_out(self) -> None:
+        """Credit a settled surplus."""
+        self.export_credit += self.payout
+        self.payout = Fraction(0)
 
     def parts(self) -> dict[str, Fraction]:
         """Every component by name; only `export_credit` lowers the total when positive."""
@@ -158,5 +168,5 @@ def carry_export_credit(amounts: Sequence[MonthAmounts], tariff: Tariff, months:
         bank += earned - used
         target.export_credit = used
         if month == tariff.net_billing.credit_month:
-            target.export_credit += bank
+            target.payout = bank
             bank = Fraction(0)

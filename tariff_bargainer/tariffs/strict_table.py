@@ -12,7 +12,7 @@ Choice = TypeVar("Choice", bound=str)
 ENTRIES_MAX = 4_096
 TEXT_CHARS_MAX = 2_000
 NUMBER_MAX = Decimal("1e12")
-PLACES_MAX = 18
+PLACES_MAX = 30
 
 
 class StrictTable:
@@ -97,6 +97,14 @@ class StrictTable:
             raise self.missing(key, "a number")
         return default
 
+    def optional_limit(self, key: str, open_from: Decimal) -> Decimal | None:
+        """Take an upper end; absent, and as large as `open_from`, both mean none."""
+        found = self._left.get(key)
+        if isinstance(found, (int, float, Decimal)) and found >= open_from:
+            self.take(key)
+            return None
+        return self.optional_decimal(key)
+
     def _decimal(self, key: str, found: Any) -> Decimal:
         usable = isinstance(found, (int, float, str, Decimal)) and not isinstance(found, bool)
         try:
@@ -112,7 +120,7 @@ class StrictTable:
                 f"is {found}, too large or too long",
                 f"write at most {NUMBER_MAX:g} with {PLACES_MAX} decimal places",
             )
-        return number
+        return number or Decimal(0)
 
     def whole(self, key: str, default: int | None = None) -> int:
         """Take a whole number; without a default the key must be there."""
@@ -168,12 +176,12 @@ class StrictTable:
         return self.each(key, lambda found: _pick(found, choices), f"some of {', '.join(choices)}")
 
     def each(self, key: str, parse: Callable[[Any], Any], expected: str) -> list[Any]:
-        """Take a list and parse every entry; `parse` raises ValueError for what it refuses."""
+        """Take a list and parse every entry; `parse` raises ValueError or TypeError to refuse one."""
         parsed = []
         for index, entry in enumerate(self.items(key)):
             try:
                 parsed.append(parse(entry))
-            except ValueError:
+            except (ValueError, TypeError):
                 raise self.fault(f"{key}[{index}]", f"is {entry!r}", f"write {expected}") from None
         return parsed
 

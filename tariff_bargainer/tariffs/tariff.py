@@ -342,6 +342,7 @@ class Tariff:
         exit_fee: Cost of leaving before the term ends [currency].
         supplier: Who offers it.
         source: Rate sheet, address or file it was taken from.
+        remarks: What the source says in words only, and no bill can therefore contain.
     """
 
     name: str
@@ -366,6 +367,7 @@ class Tariff:
     exit_fee: Decimal = Decimal(0)
     supplier: str = ""
     source: str = ""
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a tariff that contradicts itself."""
@@ -505,10 +507,10 @@ def _check_periods(periods: tuple[Period, ...], where: str, *, holidays: bool) -
             "give every block but the last its upper end",
         )
         _require(
-            all(low < high for low, high in zip([Decimal(0), *rising], rising, strict=False)),
+            all(low <= high for low, high in zip([Decimal(0), *rising], rising, strict=False)),
             place,
-            "has upper ends that do not rise",
-            "sort the blocks by their upper end, above zero",
+            "has an upper end below the one before it",
+            "sort the blocks by their upper end",
         )
     try:
         schedule_table(tuple(period.windows for period in periods), holidays=holidays)

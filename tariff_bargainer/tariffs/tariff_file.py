@@ -143,6 +143,7 @@ def tariff_from_table(parsed: Any) -> Tariff:
         "exit_fee": table.decimal("exit_fee", Decimal(0)),
         "supplier": table.text("supplier", ""),
         "source": table.text("source", ""),
+        "remarks": tuple(table.each("remarks", _remark, "text")),
     }
     table.close()
     return Tariff(**fields)
@@ -265,6 +266,12 @@ def _holiday(found: Any) -> date | tuple[int, int]:
         return day.month, day.day
     if isinstance(found, str):
         return date.fromisoformat(found)
+    raise ValueError(found)
+
+
+def _remark(found: Any) -> str:
+    if isinstance(found, str):
+        return found
     raise ValueError(found)
 
 
