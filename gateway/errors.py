@@ -4,6 +4,7 @@ GatewayError
 ├── BadMeterMap         a meter map says something that cannot be; file, table and remedy are named
 ├── BadPreset           an MQTT preset says something that cannot be
 ├── UnknownName         no map or preset of this name is shipped
+├── BadRecording        a recording of samples is not one
 ├── BadWiring           host, device or serial settings that cannot be
 ├── BadFrame            captured bytes are not the Modbus exchange they should be
 ├── BadPayload          an MQTT payload does not hold what its preset says
@@ -11,6 +12,7 @@ GatewayError
 ├── StateFault          the state directory cannot be used, or holds something else
 ├── NotPaired           the gateway has no household yet
 ├── PairingRefused      the co-op did not accept the claim code
+├── ConsentNotPossible  a household asks for something its consents do not allow
 ├── WrongSecret         the local secret does not fit, or was tried too often
 ├── CloudUnreachable    no answer, or one that asks to come back later
 ├── CloudRefused        the co-op's server answered, and said no
@@ -60,6 +62,18 @@ class UnknownName(GatewayError):
         shown = ", ".join(known[:60])
         super().__init__(
             f"no {kind} is called {name!r}; give the path of a file, or one of: {shown}"
+        )
+
+
+class BadRecording(GatewayError):
+    """A recording of samples is not one."""
+
+    def __init__(self, *, file: str, place: str, problem: str) -> None:
+        self.file = file
+        self.place = place
+        super().__init__(
+            f"{file}, {place}: {problem}; write one JSON object a line with meter, taken_at and "
+            "quantities"
         )
 
 
@@ -155,6 +169,16 @@ class PairingRefused(GatewayError):
     def __init__(self, *, problem: str) -> None:
         self.problem = problem
         super().__init__(f"pairing: {problem}; ask for a new claim code in the co-op's portal")
+
+
+class ConsentNotPossible(GatewayError):
+    """A household asks for something its consents do not allow."""
+
+    def __init__(self, *, consent_id: str, problem: str, remedy: str) -> None:
+        self.consent_id = consent_id
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"consent {consent_id}: {problem}; {remedy}")
 
 
 class WrongSecret(GatewayError):
