@@ -75,7 +75,6 @@ def get_months(services: ServicesDep, household: HouseholdDep) -> Response:
 @router.post("/home/consents/{consent_id}/withdraw")
 def post_withdraw(
     services: ServicesDep,
-    session: SessionDep,
     household: HouseholdDep,
     consent_id: str,
     after: BackgroundTasks,

@@ -259,8 +259,8 @@ def _last_day(frame: pd.DataFrame) -> DayFigures | None:
     before = daily["import_wh"].reindex(same_weekday).dropna()
     return DayFigures(
         day=last,
-        bought_wh=int(daily["import_wh"].to_numpy()[-1]),
-        sold_wh=int(daily["export_wh"].to_numpy()[-1]),
+        bought_wh=int(daily["import_wh"].to_numpy(dtype=float)[-1]),
+        sold_wh=int(daily["export_wh"].to_numpy(dtype=float)[-1]),
         usual_wh=int(before.mean()) if len(before) else 0,
     )
 
@@ -271,10 +271,12 @@ def _months(frame: pd.DataFrame) -> tuple[MonthLine, ...]:
     return tuple(
         MonthLine(
             label=f"{date(year, month, 1):%B %Y}",
-            bought_wh=int(row.import_wh),
-            sold_wh=int(row.export_wh),
+            bought_wh=int(bought_wh),
+            sold_wh=int(sold_wh),
         )
-        for (year, month), row in zip(totals.index, totals.itertuples(index=False), strict=True)
+        for (year, month), (bought_wh, sold_wh) in zip(
+            totals.index, totals.to_numpy(dtype=float), strict=True
+        )
     )
 
 

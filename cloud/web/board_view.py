@@ -1,0 +1,301 @@
+"""What the board's negotiation room shows, with the geometry of its charts.
+
+The board never sees one home: figures are of the whole group, and a number of homes that is
+not zero is shown as it is only in counts of winners and losers, never with a name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from sqlalchemy import Connection
+
+from cloud.errors import NotFound
+from cloud.negotiations import repository
+from cloud.negotiations.repository import LogLine, StoredOffer, Tender
+from cloud.negotiations.usecases import talk_with
+from cloud.web.charts import Bar, Tick, axis, curve, histogram, round_up
+from tariff_bargainer.bargaining.counter_offer import (
+    Advice,
+    CounterOffer,
+    Negotiation,
+    Party,
+    Status,
+    advise,
+)
+
+RANGE_WIDTH = 732.0
+HISTOGRAM_WIDTH = 690.0
+HISTOGRAM_HEIGHT = 212.0
+SPARK_WIDTH, SPARK_HEIGHT = 160.0, 34.0
+LOAD_WIDTH, LOAD_HEIGHT = 586.0, 260.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A move on the range chart."""
+
+    x: float
+    y: float
+    label: str
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RangeChart:
+    """The bargaining range with one supplier, in chart units over `RANGE_WIDTH`.
+
+    Args:
+        floor_from: Left end of the likely floor.
+        floor_to: Right end.
+        target: Our target.
+        walk_away: Our walk-away.
+        ticks: Marks in hundredths of the currency per kWh.
+        points: Moves of both sides, a row per round.
+        height: Height of the rows of moves.
+        summary: The chart in a sentence.
+    """
+
+    floor_from: float
+    floor_to: float
+    target: float
+    walk_away: float
+    ticks: Sequence[Tick]
+    points: Sequence[Point]
+    height: float
+    summary: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferRow:
+    """The newest offer of a supplier.
+
+    Args:
+        offer: As stored.
+        name: Name of its tariff.
+        term_months: Length of the contract.
+        green_share: Share of renewable energy [0..1].
+        spark: Small histogram.
+        is_selected: Whether the page looks at this supplier.
+        summary: The histogram in a sentence.
+    """
+
+    offer: StoredOffer
+    name: str
+    term_months: int
+    green_share: float
+    spark: Sequence[Bar]
+    is_selected: bool
+    summary: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadChart:
+    """The released typical working day, winter and summer."""
+
+    winter: str
+    summer: str
+    ticks: Sequence[Tick]
+    top_kw: float
+    summary: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardView:
+    """Everything on the page."""
+
+    tender: Tender
+    offers: Sequence[OfferRow]
+    selected: OfferRow | None
+    talk: Negotiation | None
+    advice: CounterOffer | None
+    chart: RangeChart | None
+    bars: Sequence[Bar]
+    bar_ticks: Sequence[Tick]
+    zero_x: float
+    load: LoadChart | None
+    floor_lines: Sequence[dict[str, str]]
+    log: Sequence[LogLine]
+    signed: int
+    may_accept: bool
+
+
+def gather_board(connection: Connection, tender_id: str, supplier: str | None) -> BoardView:
+    """Gather the page of one tender.
+
+    Raises:
+        NotFound: No such tender.
+    """
+    tender = repository.tender_row(connection, tender_id)
+    if tender is None:
+        raise NotFound(f"tender {tender_id}")
+    newest = {one.supplier: one for one in repository.offers_of(connection, tender_id)}
+    ordered = sorted(newest.values(), key=lambda one: Decimal(one.price_per_kwh))
+    chosen = supplier if supplier in newest else _usual_choice(tender, ordered)
+    rows = [_offer_row(tender, one, is_selected=one.supplier == chosen) for one in ordered]
+    selected = next((row for row in rows if row.is_selected), None)
+    talk = talk_with(connection, tender, chosen) if chosen else None
+    bars, ticks, zero_x = _big_histogram(tender, selected) if selected else ([], [], 0.0)
+    can_answer = talk is not None and talk.status is Status.OPEN and _their_turn_over(talk)
+    return BoardView(
+        tender=tender,
+        offers=rows,
+        selected=selected,
+        talk=talk,
+        advice=advise(talk) if talk is not None and can_answer else None,
+        chart=range_chart(talk) if talk is not None and talk.moves else None,
+        bars=bars,
+        bar_ticks=ticks,
+        zero_x=zero_x,
+        load=_load_chart(tender),
+        floor_lines=[
+            {"text": line["text"], "amount": line["amount"]} for line in tender.floor["lines"]
+        ],
+        log=repository.log_of(connection, tender_id),
+        signed=len(repository.signers_of(connection, selected.offer.offer_number))
+        if selected
+        else 0,
+        may_accept=bool(
+            selected and selected.offer.mandate_kept and can_answer and tender.state == "open"
+        ),
+    )
+
+
+def range_chart(talk: Negotiation) -> RangeChart:
+    """Place a negotiation on a scale of prices."""
+    limits = talk.range
+    prices = [move.price_per_kwh for move in talk.moves]
+    values = [*prices, limits.floor_low, limits.floor_high, limits.target, limits.walk_away]
+    low, high = float(min(values)) * 100, float(max(values)) * 100
+    pad = max((high - low) * 0.08, 0.2)
+    low, high = low - pad, high + pad
+
+    def at(price: Decimal) -> float:
+        return round((float(price) * 100 - low) / (high - low) * RANGE_WIDTH, 1)
+
+    points = [
+        Point(
+            x=at(move.price_per_kwh),
+            y=26.0 * move.round,
+            label=f"{float(move.price_per_kwh) * 100:.2f}",
+            ours=move.party == Party.COOP,
+        )
+        for move in talk.moves
+    ]
+    rounds = talk.round
+    summary = (
+        f"Bargaining range with {talk.supplier} in cent per kWh. Supplier floor guessed at "
+        f"{float(limits.floor_low) * 100:.1f} to {float(limits.floor_high) * 100:.1f}; our target "
+        f"{float(limits.target) * 100:.1f}; walk-away {float(limits.walk_away) * 100:.1f}. "
+        f"They offered {_listed(talk.their_prices)}; we asked {_listed(talk.our_prices)}."
+    )
+    return RangeChart(
+        floor_from=at(limits.floor_low),
+        floor_to=at(limits.floor_high),
+        target=at(limits.target),
+        walk_away=at(limits.walk_away),
+        ticks=axis(low, high, length=RANGE_WIDTH, steps=5, decimals=1 if high - low < 4 else 0),
+        points=points,
+        height=26.0 * (rounds + 1),
+        summary=summary,
+    )
+
+
+def load_summary(
+    cells_w: dict[str, list[float]], *, peak_w: float, evening_share: float
+) -> dict[str, object]:
+    """The part of a released typical day that pages draw.
+
+    Args:
+        cells_w: Mean power of the group by hour on working days, for `winter` and `summer` [W].
+        peak_w: Largest mean of any released cell [W].
+        evening_share: Share of energy used from 17 to 21 h [0..1].
+    """
+    return {"cells_w": cells_w, "peak_w": peak_w, "evening_share": evening_share}
+
+
+def _usual_choice(tender: Tender, ordered: list[StoredOffer]) -> str | None:
+    if tender.agreed_offer is not None:
+        return next(
+            (one.supplier for one in ordered if one.offer_number == tender.agreed_offer), None
+        )
+    return ordered[0].supplier if ordered else None
+
+
+def _their_turn_over(talk: Negotiation) -> bool:
+    return bool(talk.moves) and talk.moves[-1].party == Party.SUPPLIER
+
+
+def _offer_row(tender: Tender, offer: StoredOffer, *, is_selected: bool) -> OfferRow:
+    table = json.loads(offer.offer_text)
+    # A saving of the home is a change below zero of its bill.
+    edges = [-edge for edge in reversed(offer.edges_minor)]
+    counts = list(reversed(offer.counts))
+    return OfferRow(
+        offer=offer,
+        name=str(table["tariff"].get("name", "")),
+        term_months=int(table["term_months"]),
+        green_share=float(table.get("green_share", 0)),
+        spark=histogram(
+            edges,
+            counts,
+            width=SPARK_WIDTH,
+            height=SPARK_HEIGHT,
+            beyond=float(tender.mandate["loss_limit_minor"]),
+        ),
+        is_selected=is_selected,
+        summary=(
+            f"Yearly bill change under {offer.supplier}: {offer.winners} of {tender.homes} homes "
+            f"pay less, {offer.losers} pay more."
+        ),
+    )
+
+
+def _big_histogram(tender: Tender, row: OfferRow) -> tuple[list[Bar], list[Tick], float]:
+    edges = [-edge for edge in reversed(row.offer.edges_minor)]
+    bars = histogram(
+        edges,
+        list(reversed(row.offer.counts)),
+        width=HISTOGRAM_WIDTH,
+        height=HISTOGRAM_HEIGHT,
+        beyond=float(tender.mandate["loss_limit_minor"]),
+    )
+    span = edges[-1] - edges[0]
+    ticks = axis(edges[0] / 100, edges[-1] / 100, length=HISTOGRAM_WIDTH, steps=6)
+    return bars, ticks, round(-edges[0] / span * HISTOGRAM_WIDTH, 1)
+
+
+def _load_chart(tender: Tender) -> LoadChart | None:
+    cells = tender.load.get("cells_w")
+    if not cells:
+        return None
+    winter = [watts / 1000 for watts in cells["winter"]]
+    summer = [watts / 1000 for watts in cells["summer"]]
+    top_kw = round_up(max(*winter, *summer))
+    return LoadChart(
+        winter=curve(winter, width=LOAD_WIDTH, height=LOAD_HEIGHT, top=top_kw),
+        summer=curve(summer, width=LOAD_WIDTH, height=LOAD_HEIGHT, top=top_kw),
+        ticks=axis(0, top_kw, length=LOAD_HEIGHT, steps=4, decimals=0 if top_kw >= 8 else 1),
+        top_kw=top_kw,
+        summary=(
+            f"Average working-day power of {tender.homes} homes. Winter reaches {max(winter):.1f} kW, "
+            f"summer {max(summer):.1f} kW."
+        ),
+    )
+
+
+def _listed(prices: Sequence[Decimal]) -> str:
+    return ", ".join(f"{float(price) * 100:.2f}" for price in prices) or "nothing yet"
+
+
+def advice_in_words(advice: CounterOffer) -> str:
+    """What the plan advises, as a sentence for the page."""
+    verb = {
+        Advice.COUNTER: "The plan asks",
+        Advice.ACCEPT: "The plan accepts",
+        Advice.WALK_AWAY: "The plan walks away at",
+    }[advice.advice]
+    return f"{verb} {float(advice.price_per_kwh) * 100:.2f} ct/kWh. {advice.reason}."
