@@ -35,13 +35,14 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.
 
 def register(app: typer.Typer) -> None:
     """Add the bargaining commands to the app."""
-    from tariff_bargainer import cli_negotiate
+    from tariff_bargainer import cli_auction, cli_negotiate
 
     app.command("profile", epilog=PROFILE_EXAMPLE)(profile_command)
     app.command("compare", epilog=COMPARE_EXAMPLE)(compare_command)
     app.command("floor", epilog=FLOOR_EXAMPLE)(floor_command)
     app.command("savings", epilog=SAVINGS_EXAMPLE)(savings_command)
     app.add_typer(cli_negotiate.app, name="negotiate")
+    app.add_typer(cli_auction.app, name="auction")
 
 
 PROFILE_EXAMPLE = (

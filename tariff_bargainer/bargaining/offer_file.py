@@ -36,7 +36,7 @@ def read_offer(path: Path) -> Offer:
     Raises:
         OfferFileError: The file cannot be read or breaks the form; names key and remedy.
     """
-    return parse_offer(_text(path), form=_form(path))
+    return parse_offer(read_text(path), form=read_form(path))
 
 
 def parse_offer(text: str, *, form: str = "toml") -> Offer:
@@ -54,7 +54,7 @@ def offer_from_table(parsed: Any) -> Offer:
     Raises:
         OfferFileError: A key is unknown, missing or wrong.
     """
-    return _strictly(_offer, parsed)
+    return strictly(_offer, parsed)
 
 
 def read_mandate(path: Path) -> Mandate:
@@ -63,7 +63,7 @@ def read_mandate(path: Path) -> Mandate:
     Raises:
         OfferFileError: The file cannot be read or breaks the form.
     """
-    return mandate_from_table(load_table(_text(path), form=_form(path)))
+    return mandate_from_table(load_table(read_text(path), form=read_form(path)))
 
 
 def mandate_from_table(parsed: Any) -> Mandate:
@@ -72,7 +72,7 @@ def mandate_from_table(parsed: Any) -> Mandate:
     Raises:
         OfferFileError: A key is unknown, missing or wrong.
     """
-    return _strictly(_mandate, parsed)
+    return strictly(_mandate, parsed)
 
 
 def read_floor_assumptions(path: Path) -> FloorAssumptions:
@@ -81,7 +81,7 @@ def read_floor_assumptions(path: Path) -> FloorAssumptions:
     Raises:
         OfferFileError: The file cannot be read or breaks the form.
     """
-    return _strictly(_assumptions, load_table(_text(path), form=_form(path)))
+    return strictly(_assumptions, load_table(read_text(path), form=read_form(path)))
 
 
 def load_table(text: str, *, form: str) -> Any:
@@ -113,7 +113,7 @@ def _offer(table: StrictTable) -> Offer:
         supplier=supplier,
         tariff=_tariff({"format": TARIFF_FORMAT, "supplier": supplier, **raw_tariff}),
         term_months=_term_months(table, "term_months"),
-        green_share=_share(table, "green_share"),
+        green_share=read_share(table, "green_share"),
         valid_until=_instant(table, "valid_until"),
         conditions=tuple(table.each("conditions", _condition, "a text")),
     )
@@ -143,10 +143,10 @@ def _mandate(table: StrictTable) -> Mandate:
     if term is not None and term < 1:
         raise table.fault("term_months_max", f"is {term}", "write at least 1")
     return Mandate(
-        saving_share_min=_share(table, "saving_share_min"),
-        losers_share_max=_share(table, "losers_share_max"),
+        saving_share_min=read_share(table, "saving_share_min"),
+        losers_share_max=read_share(table, "losers_share_max"),
         loss_limit_minor=to_minor(loss_limit, currency),
-        green_share_min=_share(table, "green_share_min"),
+        green_share_min=read_share(table, "green_share_min"),
         term_months_max=term,
     )
 
@@ -171,8 +171,12 @@ def _assumptions(table: StrictTable) -> FloorAssumptions:
         ) from None
 
 
-def _strictly(build: Callable[[StrictTable], Parsed], parsed: Any) -> Parsed:
-    """Build from a table, refuse what is left over, and speak of offers, not of tariffs."""
+def strictly(build: Callable[[StrictTable], Parsed], parsed: Any) -> Parsed:
+    """Build from a table, refuse what is left over, and speak of offers, not of tariffs.
+
+    Raises:
+        OfferFileError: A key is unknown, missing or wrong.
+    """
     try:
         table = StrictTable(parsed, "")
         built = build(table)
@@ -190,7 +194,12 @@ def _expect(table: StrictTable, expected: str) -> None:
         raise table.fault("format", f"is {found!r}", f"write {expected!r}")
 
 
-def _share(table: StrictTable, key: str) -> Decimal:
+def read_share(table: StrictTable, key: str) -> Decimal:
+    """Take a share from 0 to 1; zero when absent.
+
+    Raises:
+        TariffFileError: It is outside.
+    """
     share = table.decimal(key, Decimal(0))
     if not 0 <= share <= 1:
         raise table.fault(key, f"is {share}", "write a share from 0 to 1")
@@ -202,6 +211,18 @@ def _term_months(table: StrictTable, key: str) -> int:
     if not 1 <= months <= TERM_MONTHS_MAX:
         raise table.fault(key, f"is {months}", f"write 1 to {TERM_MONTHS_MAX} months")
     return months
+
+
+def required_instant(table: StrictTable, key: str) -> datetime:
+    """Take an instant with offset, in UTC.
+
+    Raises:
+        TariffFileError: It is missing, or no instant.
+    """
+    found = _instant(table, key)
+    if found is None:
+        raise table.fault(key, "is missing", "write it as 2026-12-01T17:00:00+01:00")
+    return found
 
 
 def _instant(table: StrictTable, key: str) -> datetime | None:
@@ -230,11 +251,17 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no number here")
 
 
-def _form(path: Path) -> str:
+def read_form(path: Path) -> str:
+    """Tell a file's form by its ending: `json`, or else `toml`."""
     return "json" if path.suffix.lower() == ".json" else "toml"
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Read a file's text.
+
+    Raises:
+        OfferFileError: It is too large, not UTF-8, or cannot be read.
+    """
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
             raise OfferFileError(

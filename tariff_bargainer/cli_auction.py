@@ -1,0 +1,166 @@
+"""The command `auction`: seal a bid, decide a tender, and count it again."""
+
+import json
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from tariff_bargainer.bargaining.auction import AuctionResult
+    from tariff_bargainer.bargaining.auction_rules import AuctionRules
+
+EXIT_DIFFERENT = 1
+EXIT_BAD_INPUT = 2
+
+app = typer.Typer(
+    help="Sealed-bid reverse auction by published rules; any bidder can count again.",
+    no_args_is_help=True,
+)
+
+RulesOption = Annotated[Path, typer.Option(help="Tender rules, TOML or JSON.")]
+BidsOption = Annotated[Path, typer.Option(help="Seals and opened bids, JSON or TOML.")]
+SpotOption = Annotated[
+    Path | None, typer.Option(help="CSV of spot prices: interval_start, price_per_mwh.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@app.command(
+    "seal",
+    epilog="Example: tariff-bargainer auction seal --tender 2027-A --bidder Nordwind "
+    "--lot fixed-24 --offer nordwind.toml",
+)
+def seal_command(
+    tender: Annotated[str, typer.Option(help="Name of the tender.")],
+    bidder: Annotated[str, typer.Option(help="Name of the bidder, as in the offer.")],
+    lot: Annotated[str, typer.Option(help="Name of the lot.")],
+    offer: Annotated[Path, typer.Option(help="The offer's file, TOML or JSON.")],
+    nonce: Annotated[
+        str | None, typer.Option(help="Secret to seal with; drawn when left out. Keep it.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Seal a bid: send the seal before the close, the offer and the nonce after it."""
+    from tariff_bargainer.bargaining.auction_rules import opened_bid, seal_bid
+    from tariff_bargainer.bargaining.offer_file import read_form, read_text
+    from tariff_bargainer.cli_bargaining import one_line_errors
+    from tariff_bargainer.errors import NegotiationFault
+
+    secret = nonce or secrets.token_hex(16)
+    with one_line_errors(offer):
+        text = read_text(offer)
+        bid = opened_bid(bidder=bidder, lot_id=lot, text=text, nonce=secret, form=read_form(offer))
+        if bid.fault:
+            raise NegotiationFault(f"the offer {bid.fault}")
+        seal = seal_bid(tender=tender, bidder=bidder, lot_id=lot, text=text, nonce=secret)
+    if as_json:
+        print(json.dumps({"seal": seal, "nonce": secret}))
+    else:
+        print(f"seal  {seal}\nnonce {secret}")
+
+
+@app.command(
+    "run",
+    epilog="Example: tariff-bargainer auction run --rules tender.toml --bids bids.json --json",
+)
+def run_command(
+    rules: RulesOption,
+    bids: BidsOption,
+    spot: SpotOption = None,
+    rehearsal: Annotated[
+        bool, typer.Option(help="Decide although bids may still come in; for trials.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Decide every lot; refuses before the close."""
+    fixed, result = _decide(rules, bids, spot)
+    if datetime.now(UTC) < fixed.closes_at and not rehearsal:
+        typer.echo(
+            f"error: {rules}: bids are taken until {fixed.closes_at.isoformat()}; wait, or use "
+            "--rehearsal",
+            err=True,
+        )
+        raise typer.Exit(EXIT_BAD_INPUT)
+    if as_json:
+        print(json.dumps(_json(fixed, result)))
+        return
+    _print(fixed, result)
+
+
+@app.command(
+    "check",
+    epilog="Example: tariff-bargainer auction check --rules tender.toml --bids bids.json "
+    "--result result.json",
+)
+def check_command(
+    rules: RulesOption,
+    bids: BidsOption,
+    result: Annotated[Path, typer.Option(help="What `auction run --json` printed.")],
+    spot: SpotOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Count again from the published files; exit code 1 when the result differs."""
+    from tariff_bargainer.bargaining.offer_file import load_table, read_text
+    from tariff_bargainer.cli_bargaining import one_line_errors
+
+    with one_line_errors(result):
+        claimed = load_table(read_text(result), form="json")
+    fixed, counted = _decide(rules, bids, spot)
+    ours = _json(fixed, counted)
+    if not isinstance(claimed, dict):
+        claimed = {}
+    differing = sorted(
+        key for key in {*ours, *claimed} if json.dumps(ours.get(key)) != _plain(claimed.get(key))
+    )
+    if as_json:
+        print(json.dumps({"same": not differing, "differs_in": differing}))
+    elif differing:
+        typer.echo(f"the result differs in: {', '.join(differing)}", err=True)
+    else:
+        print("the same result, to the minor unit")
+    if differing:
+        raise typer.Exit(EXIT_DIFFERENT)
+
+
+def _plain(claimed: Any) -> str:
+    return json.dumps(claimed, default=str)
+
+
+def _decide(rules: Path, bids: Path, spot: Path | None) -> tuple["AuctionRules", "AuctionResult"]:
+    from tariff_bargainer.bargaining.auction import run_auction
+    from tariff_bargainer.bargaining.auction_file import read_bids, read_tender
+    from tariff_bargainer.cli_bargaining import one_line_errors, read_index
+    from tariff_bargainer.profiles.load_csv import read_load_csv
+
+    index = read_index(spot)
+    with one_line_errors(rules):
+        fixed, book = read_tender(rules, read_load=read_load_csv)
+    with one_line_errors(bids):
+        sealed, opened = read_bids(bids)
+        return fixed, run_auction(fixed, book, sealed, opened, index=index)
+
+
+def _json(rules: "AuctionRules", result: "AuctionResult") -> dict[str, Any]:
+    from tariff_bargainer.bargaining.auction_file import result_to_json
+
+    return result_to_json(rules, result)
+
+
+def _print(rules: "AuctionRules", result: "AuctionResult") -> None:
+    from tariff_bargainer.bargaining.minor_units import money_text
+
+    for lot in result.lots:
+        print(f"{lot.lot_id}: {lot.winner or 'no bid reaches the reserve'}")
+        for bid in lot.ranking:
+            print(
+                f"  {bid.bidder:20} score {money_text(bid.score_minor, rules.currency):>16}  "
+                f"cost {money_text(bid.cost_minor, rules.currency):>16}"
+            )
+        if lot.uplift_minor:
+            print(f"  paid {money_text(lot.uplift_minor, rules.currency)} a year above its bid")
+    for gone in result.excluded:
+        print(f"left out: {gone.bidder}, {gone.lot_id}: {gone.reason}")
+    print(f"record {result.record_hash}")
