@@ -1,4 +1,4 @@
-"""Commands that count votes: `solar-fund tally`."""
+"""Commands that count votes: `tally`, `elect` and `recount`."""
 
 import json
 from enum import StrEnum
@@ -50,9 +50,19 @@ class ThenName(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file to `solar-fund`."""
-    app.command("tally", epilog="Example: solar-fund tally vote.pb --rule equal-shares --json")(
-        tally
-    )
+    app.command(
+        "tally",
+        epilog="Example: solar-fund tally vote.pb --rule equal-shares --then utilitarian --json",
+    )(tally)
+    app.command("elect", epilog="Example: solar-fund elect board.blt --rule scottish --json")(elect)
+    app.command("recount", epilog="Example: solar-fund recount published_vote.json --json")(recount)
+
+
+class BoardRule(StrEnum):
+    """Rules for electing a board."""
+
+    SCOTTISH = "scottish"
+    MEEK = "meek"
 
 
 def tally(
@@ -120,6 +130,90 @@ def tally(
         outcome = equal_shares(election, options)
     report = outcome_report(outcome)
     print(json.dumps(report, ensure_ascii=False) if as_json else "\n".join(report["selected"]))
+
+
+def elect(
+    file: Annotated[Path, typer.Argument(help="Ranked ballots (.blt).")],
+    rule: Annotated[BoardRule, typer.Option(help="How seats are filled.")] = BoardRule.SCOTTISH,
+    lot: Annotated[
+        str,
+        typer.Option(
+            help="For ties: names in the order drawn (first drawn is favoured), separated by"
+            " commas, or a file with one a line."
+        ),
+    ] = "",
+    vacancy: Annotated[
+        str, typer.Option(help="Recount to replace this elected member (Scottish rules only).")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Elect a board by single transferable vote.
+
+    Ties go by the latest earlier stage that differs (Scottish), then by the lot; without a lot an
+    open tie is an error that names the tied candidates.
+    """
+    from solar_fund.errors import ElectionInvalid
+    from solar_fund.voting.blt import read_blt
+    from solar_fund.voting.meek import meek_stv
+    from solar_fund.voting.report import stv_report
+    from solar_fund.voting.stv import recount_without, scottish_stv
+
+    election = read_blt(file)
+    order = read_lot(lot)
+    if rule is BoardRule.MEEK:
+        if vacancy:
+            raise ElectionInvalid(
+                "a vacancy is filled by the Scottish rules only: drop --rule meek"
+            )
+        report = stv_report(meek_stv(election, order))
+    else:
+        result = scottish_stv(election, order)
+        report = stv_report(result)
+        if vacancy:
+            new, again = recount_without(election, result.elected, vacancy, order)
+            report = {**stv_report(again), "vacancy_of": vacancy, "filled_by": new}
+    print(json.dumps(report, ensure_ascii=False) if as_json else "\n".join(report["elected"]))
+
+
+def recount(
+    file: Annotated[Path, typer.Argument(help="A published vote (JSON).")],
+    receipt: Annotated[
+        str, typer.Option(help="Also prove that this receipt (hex) was counted.")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Count a published vote again from its ballots, and compare with the published result.
+
+    Exit code 1 when root or result differ from what was published.
+    """
+    from solar_fund.voting.published_vote import prove_receipt, read_published_vote
+    from solar_fund.voting.published_vote import recount as count_again
+
+    content = read_published_vote(file)
+    found = count_again(content)
+    report: dict[str, object] = {
+        "election": found.election_id,
+        "ballots": found.ballots,
+        "merkle_root": found.root,
+        "matches": found.matches,
+        "faults": list(found.faults),
+        "result": found.result,
+    }
+    if receipt:
+        proof = prove_receipt(content, receipt)
+        report["inclusion"] = {
+            "receipt": proof.receipt.hex(),
+            "place": proof.place,
+            "size": proof.size,
+            "path": [step.hex() for step in proof.path],
+            "holds": proof.holds(),
+        }
+    if as_json:
+        print(json.dumps(report, ensure_ascii=False))
+    else:
+        print("agrees with the published result" if found.matches else "\n".join(found.faults))
+    if not found.matches:
+        raise typer.Exit(1)
 
 
 def read_amount(option: str, written: str) -> "Fraction":

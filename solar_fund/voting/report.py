@@ -4,6 +4,7 @@ from fractions import Fraction
 from typing import Any
 
 from solar_fund.voting.outcome import Outcome
+from solar_fund.voting.stv import StvResult
 
 
 def plain_number(amount: Fraction) -> int | float:
@@ -63,5 +64,30 @@ def outcome_report(outcome: Outcome) -> dict[str, Any]:
                 "votes_missing": loss.votes_missing,
             }
             for loss in outcome.losses
+        ],
+    }
+
+
+def stv_report(result: StvResult) -> dict[str, Any]:
+    """Return an STV result as one JSON object; votes are numbers of votes, with decimals."""
+
+    def votes(units: int) -> int | float:
+        return plain_number(Fraction(units, result.units_per_vote))
+
+    return {
+        "rule": result.rule,
+        "elected": list(result.elected),
+        "quota": votes(result.quota),
+        "valid_papers": result.valid_papers,
+        "lots_used": [list(names) for names in result.lots_used],
+        "rounds": [
+            {
+                "action": stage.action,
+                "votes": {name: votes(units) for name, units in stage.votes.items()},
+                "exhausted": votes(stage.exhausted),
+                "elected": list(stage.elected),
+                "excluded": list(stage.excluded),
+            }
+            for stage in result.rounds
         ],
     }
