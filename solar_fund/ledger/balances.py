@@ -65,11 +65,20 @@ class Pending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """What a request did to the books."""
+    """What a request did to the books.
+
+    Attributes:
+        effective_at: When it counts.
+        movements: What it changed on each account.
+        moved: The legs behind the movements.
+        worked_out: Whether those legs are the ledger's own work, not listed in the request.
+        about_seq: The record it resolves or reverses.
+    """
 
     effective_at: str
     movements: tuple[Movement, ...] = ()
-    legs: tuple[Leg, ...] | None = None
+    moved: tuple[Leg, ...] = ()
+    worked_out: bool = False
     about_seq: int | None = None
 
 

@@ -130,7 +130,7 @@ class Books:
         self._check_time(recorded_at, effective_at)
         self._check_asserted(legs, effective_at)
         movements = self._move(seq, effective_at, [(leg, leg.amount_minor, 0, 0) for leg in legs])
-        return Applied(effective_at=effective_at, movements=movements)
+        return Applied(effective_at=effective_at, movements=movements, moved=legs)
 
     def _reserve(
         self, seq: int, recorded_at: str, effective_at: str, request: Mapping[str, Any]
@@ -148,7 +148,7 @@ class Books:
             [(leg, 0, max(leg.amount_minor, 0), max(-leg.amount_minor, 0)) for leg in legs],
         )
         self.pendings[seq] = Pending(seq, expires_at, remaining_minor)
-        return Applied(effective_at=effective_at, movements=movements)
+        return Applied(effective_at=effective_at, movements=movements, moved=legs)
 
     def _post(
         self, seq: int, recorded_at: str, effective_at: str, request: Mapping[str, Any]
@@ -178,7 +178,11 @@ class Books:
         pending.remaining_minor = dict.fromkeys(left_minor, 0) if finished else left_minor
         pending.resolved_by = seq if finished else None
         return Applied(
-            effective_at=effective_at, movements=movements, legs=legs, about_seq=pending.seq
+            effective_at=effective_at,
+            movements=movements,
+            moved=legs,
+            worked_out=True,
+            about_seq=pending.seq,
         )
 
     def _release(
@@ -215,7 +219,13 @@ class Books:
         self._check_asserted(legs, effective_at)
         movements = self._move(seq, effective_at, [(leg, leg.amount_minor, 0, 0) for leg in legs])
         self.reversals[about] = seq
-        return Applied(effective_at=effective_at, movements=movements, legs=legs, about_seq=about)
+        return Applied(
+            effective_at=effective_at,
+            movements=movements,
+            moved=legs,
+            worked_out=True,
+            about_seq=about,
+        )
 
     def _close(self, recorded_at: str, end: str) -> None:
         time_of(end)

@@ -23,6 +23,7 @@ LEGS_MAX = 20_000
 TEXT_LENGTH_MAX = 500
 KEY_LENGTH_MAX = 255
 
+_TIME_TEXT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 _HASH_TEXT = re.compile(r"[0-9a-f]{64}")
 
 Body = dict[str, Any]
@@ -204,8 +205,14 @@ def time_text(moment: datetime) -> str:
 
 
 def time_of(text: str) -> datetime:
-    """Read a time written by `time_text`."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    """Read a time written by `time_text`.
+
+    Raises:
+        EntryInvalid: The text has another form.
+    """
+    if not _TIME_TEXT.fullmatch(text):
+        raise EntryInvalid(f"time {text[:40]!r} is not written as 2026-10-01T12:00:00.000000Z")
+    return datetime.fromisoformat(text)
 
 
 def canonical_text(body: Mapping[str, Any]) -> str:
@@ -247,7 +254,7 @@ def chain_hash(previous_hash: str, body: str) -> str:
     return hashlib.sha256(bytes.fromhex(previous_hash) + body.encode()).hexdigest()
 
 
-def record_from_body(body: str, digest: str, *, replayed: bool = False) -> JournalRecord:
+def record_from_body(body: str, digest: str) -> JournalRecord:
     """Read a stored record back."""
     fields = json.loads(body)
     request = fields["request"]
@@ -263,5 +270,4 @@ def record_from_body(body: str, digest: str, *, replayed: bool = False) -> Journ
         legs=tuple(Leg.from_list(plain) for plain in legs),
         body=body,
         hash=digest,
-        replayed=replayed,
     )

@@ -7,6 +7,7 @@ rolls back. A refused operation writes nothing in either case.
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -35,8 +36,8 @@ from solar_fund.ledger.journal import (
     check_key,
     check_text,
     record_body,
-    record_from_body,
     request_digest,
+    time_of,
     time_text,
 )
 from solar_fund.ledger.reader import LedgerReader
@@ -281,6 +282,7 @@ class SqlLedger(LedgerReader):
         known = source.by_keys([request["key"] for request in requests])
         head = verification.chain_head(connection)
         recorded_at = max(time_text(self._clock()), head.recorded_at)
+        recorded_time = time_of(recorded_at)
         books, seq, digest = Books(source), head.seq, head.hash
         answers, rows = [], NewRows()
         for request in requests:
@@ -289,15 +291,26 @@ class SqlLedger(LedgerReader):
             if earlier is not None:
                 if request_digest(earlier.request) != request_sha256:
                     raise IdempotencyConflict(request["key"], earlier.seq)
-                answers.append(earlier)
+                answers.append(replace(earlier, replayed=True))
                 continue
             seq += 1
             applied = books.apply(seq, recorded_at, request)
-            body = record_body(seq, recorded_at, request, applied.legs)
+            worked_out = applied.moved if applied.worked_out else None
+            body = record_body(seq, recorded_at, request, worked_out)
             digest = chain_hash(digest, body)
             rows.add(seq, recorded_at, request, request_sha256, applied, body, digest)
-            known[request["key"]] = record_from_body(body, digest, replayed=True)
-            answers.append(record_from_body(body, digest))
+            record = JournalRecord(
+                seq=seq,
+                kind=request["kind"],
+                recorded_at=recorded_time,
+                effective_at=time_of(applied.effective_at),
+                request=request,
+                legs=applied.moved,
+                body=body,
+                hash=digest,
+            )
+            known[request["key"]] = record
+            answers.append(record)
         rows.insert(connection)
         return answers
 

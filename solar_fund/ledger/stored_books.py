@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, bindparam, func, select
 
 from solar_fund.ledger.accounts import Account
 from solar_fund.ledger.balances import NO_BALANCE, Balance, Key, Pending
@@ -13,11 +13,22 @@ from solar_fund.ledger.tables import ACCOUNT, JOURNAL, MOVEMENT
 
 KEYS_PER_QUERY = 500
 
-_BALANCE = (
-    MOVEMENT.c.posted_after_minor,
-    MOVEMENT.c.pending_debit_after_minor,
-    MOVEMENT.c.pending_credit_after_minor,
+# Built once: putting a statement together costs more than running it.
+_ACCOUNT_QUERY = select(ACCOUNT).where(ACCOUNT.c.name == bindparam("wanted"))
+_BALANCE_QUERY = (
+    select(
+        MOVEMENT.c.posted_after_minor,
+        MOVEMENT.c.pending_debit_after_minor,
+        MOVEMENT.c.pending_credit_after_minor,
+    )
+    .where(
+        MOVEMENT.c.account == bindparam("wanted"),
+        MOVEMENT.c.currency == bindparam("wanted_currency"),
+    )
+    .order_by(MOVEMENT.c.seq.desc(), MOVEMENT.c.line.desc())
+    .limit(1)
 )
+_MARKS_QUERY = select(JOURNAL.c.body).where(JOURNAL.c.kind.in_(("assert", "close")))
 
 
 class StoredBooks:
@@ -31,7 +42,7 @@ class StoredBooks:
     def account(self, name: str, /) -> Account | None:
         """An open account."""
         if name not in self._accounts:
-            row = self._connection.execute(select(ACCOUNT).where(ACCOUNT.c.name == name)).first()
+            row = self._connection.execute(_ACCOUNT_QUERY, {"wanted": name}).first()
             if row is None:
                 return None
             self._accounts[name] = account_of(row)
@@ -39,12 +50,8 @@ class StoredBooks:
 
     def balance(self, account: str, currency: str, /) -> Balance:
         """The balance after the newest movement."""
-        row = self._connection.execute(
-            select(*_BALANCE)
-            .where(MOVEMENT.c.account == account, MOVEMENT.c.currency == currency)
-            .order_by(MOVEMENT.c.seq.desc(), MOVEMENT.c.line.desc())
-            .limit(1)
-        ).first()
+        wanted = {"wanted": account, "wanted_currency": currency}
+        row = self._connection.execute(_BALANCE_QUERY, wanted).first()
         return NO_BALANCE if row is None else Balance(*row)
 
     def posted_before(self, account: str, currency: str, as_of: str, /) -> int:
@@ -102,7 +109,7 @@ class StoredBooks:
                 )
             )
             for row in rows:
-                found[row.idempotency_key] = record_from_body(row.body, row.hash, replayed=True)
+                found[row.idempotency_key] = record_from_body(row.body, row.hash)
         return found
 
     def _read_marks(self) -> tuple[str | None, dict[Key, str]]:
@@ -110,9 +117,7 @@ class StoredBooks:
         if self._marks is None:
             closed_before: str | None = None
             asserted: dict[Key, str] = {}
-            rows = self._connection.execute(
-                select(JOURNAL.c.body).where(JOURNAL.c.kind.in_(("assert", "close")))
-            )
+            rows = self._connection.execute(_MARKS_QUERY)
             for row in rows:
                 request = json.loads(row.body)["request"]
                 if request["kind"] == "close":

@@ -162,7 +162,7 @@ class _Replay:
             raise
         except FundError as refusal:
             raise LedgerDamaged(seq, f"the rules refuse it: {refusal}") from None
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
             problem = f"its body cannot be read ({type(error).__name__}: {error})"
             raise LedgerDamaged(seq, problem) from None
         if stored_accounts != self._account_rows(record):
@@ -205,7 +205,7 @@ class _Replay:
                 raise LedgerDamaged(seq, f"column {name} of ledger_journal differs from its body")
         if fields["recorded_at"] < self.recorded_at:
             raise LedgerDamaged(seq, "it was recorded before the record in front of it")
-        legs = None if applied.legs is None else [leg.as_list() for leg in applied.legs]
+        legs = [leg.as_list() for leg in applied.moved] if applied.worked_out else None
         if fields.get("applied") != legs:
             raise LedgerDamaged(seq, "the legs it applied differ from what the rules give")
         self.source.remember(record, applied.movements, applied.about_seq)
