@@ -120,6 +120,11 @@ class Identity:
         )
         write_private(self.state_dir / PINNED_FILE, msgspec.json.encode(self.pinned))
 
+    def reload(self) -> None:
+        """Take on what another process, such as `coop-gateway pair`, changed on disk."""
+        self.pinned = _pinned(self.state_dir)
+        self.key = load_key(self.state_dir / KEY_FILE)
+
     def adopt(self, key: Ed25519PrivateKey) -> None:
         """Change to a new key that the co-op accepted; events of the old one still count."""
         if self.pinned is not None:

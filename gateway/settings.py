@@ -69,21 +69,23 @@ class ModbusMeter(Section, frozen=True, kw_only=True):
     Args:
         name: The household's short name for the meter.
         map: A shipped meter map, or the path of a file.
-        unit: Modbus unit id.
+        unit: Modbus unit id; as the map says if left out.
         poll_every_s: How often it is read [s].
         fuse_a: Rating of the fuse in front of it [A]; bounds what can be true.
         phases: Number of phases behind that fuse.
         counts: Which counter of the meter feeds which quantity, when the meter stands for
             something else than the grid: `{ generation_wh = "import_wh" }`.
+        inverted: Whether it is wired backwards.
     """
 
     name: str
     map: Name
-    unit: Annotated[int, msgspec.Meta(ge=0, le=247)] = 1
+    unit: Annotated[int, msgspec.Meta(ge=0, le=255)] | None = None
     poll_every_s: Seconds = 10.0
     fuse_a: Annotated[float, msgspec.Meta(gt=0, le=2_000)] = 63.0
     phases: Literal[1, 2, 3] = 3
     counts: dict[Quantity, Name] = {}
+    inverted: bool = False
 
 
 class ModbusBus(Section, frozen=True, kw_only=True):
@@ -194,6 +196,14 @@ class LocalPageSection(Section, frozen=True, kw_only=True):
     )
     names: tuple[str, ...] = ("gateway.local", "localhost")
 
+    @property
+    def address(self) -> str:
+        """Where the household finds the page."""
+        host = self.host
+        if host in ("0.0.0.0", "::"):  # noqa: S104  compared, not bound
+            host = self.names[0] if self.names else "localhost"
+        return f"http://[{host}]:{self.port}/" if ":" in host else f"http://{host}:{self.port}/"
+
 
 class HomeAssistantSection(Section, frozen=True, kw_only=True):
     """`[home_assistant]`: let Home Assistant find the gateway over MQTT.
@@ -269,7 +279,7 @@ def read_settings(path: Path) -> tuple[Settings, Path]:
         raise _fault(path, f"byte {fault.start}", "is not UTF-8", "save it as UTF-8") from fault
     except tomllib.TOMLDecodeError as fault:
         raise _fault(path, "TOML", str(fault), "correct that line") from fault
-    settings = _convert(path, found)
+    settings = _resolved(_convert(path, found), path.parent)
     _check(path, settings)
     return settings, (path.parent / settings.gateway.state_dir).absolute()
 
@@ -279,6 +289,35 @@ def _convert(path: Path, found: dict[str, object]) -> Settings:
         return msgspec.convert(found, Settings)
     except msgspec.ValidationError as fault:
         raise _explained(path, str(fault)) from fault
+
+
+def _resolved(settings: Settings, base: Path) -> Settings:
+    """Make the paths in the settings relative to the file they stand in."""
+
+    def near(told: str | None) -> str | None:
+        return None if told is None else str(base / told)
+
+    def named(told: str) -> str:
+        return str(base / told) if told.endswith(".toml") else told
+
+    change = msgspec.structs.replace
+    return change(
+        settings,
+        cloud=change(settings.cloud, ca_file=near(settings.cloud.ca_file)),
+        modbus=tuple(
+            change(bus, meter=tuple(change(meter, map=named(meter.map)) for meter in bus.meter))
+            for bus in settings.modbus
+        ),
+        mqtt=tuple(
+            change(
+                broker,
+                password_file=near(broker.password_file),
+                ca_file=near(broker.ca_file),
+                meter=tuple(change(meter, preset=named(meter.preset)) for meter in broker.meter),
+            )
+            for broker in settings.mqtt
+        ),
+    )
 
 
 def _explained(path: Path, said: str) -> BadSettings:

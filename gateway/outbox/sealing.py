@@ -12,15 +12,17 @@ import msgspec
 from gateway.outbox import ledger
 from gateway.outbox.consents import waiting_rows
 from gateway.outbox.rows import (
+    ERASED,
     WaitingRow,
     at_seconds,
     from_seconds,
+    gap_over,
     parts_of,
     rows_of,
     stream_key,
 )
 from gateway.wire import codec
-from gateway.wire.batch import PARTS_MAX, Batch, BatchAnswer, GapRecord, Part, PartAnswer
+from gateway.wire.batch import PARTS_MAX, Batch, BatchAnswer, GapReason, GapRecord, Part, PartAnswer
 from gateway.wire.errors import MalformedMessage
 from gateway.wire.reading import Purpose, StreamKey
 
@@ -178,6 +180,20 @@ def unpack(connection: sqlite3.Connection, seq: int) -> None:
             ledger.insert_waiting(connection, each)
     connection.execute("DELETE FROM sealed WHERE seq = ?", (seq,))
     connection.execute("UPDATE gap SET sealed_in = NULL WHERE sealed_in = ?", (seq,))
+
+
+def erase_all(connection: sqlite3.Connection) -> int:
+    """Erase everything that waits, with a gap record per stream; returns how many intervals."""
+    for (seq,) in connection.execute("SELECT seq FROM sealed ORDER BY seq").fetchall():
+        unpack(connection, seq)
+    gone: dict[StreamKey, list[WaitingRow]] = {}
+    for _, row in waiting_rows(connection):
+        gone.setdefault(row.stream, []).append(row)
+    connection.execute("DELETE FROM waiting")
+    for stream, rows in gone.items():
+        ledger.count(connection, stream, ERASED, len(rows))
+        ledger.insert_gap(connection, gap_over(stream, rows, GapReason.CONSENT_WITHDRAWN))
+    return sum(len(rows) for rows in gone.values())
 
 
 def _heads(connection: sqlite3.Connection) -> dict[StreamKey, tuple[int, str]]:

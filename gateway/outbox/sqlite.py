@@ -269,6 +269,14 @@ class SqliteOutbox:
         with self.transaction() as connection:
             sealing.unpack(connection, seq)
 
+    def erase_waiting(self, now: datetime) -> int:
+        """Erase all that waits, because the household chose not to send it; returns how many."""
+        with self.transaction() as connection:
+            erased = sealing.erase_all(connection)
+            ledger.note(connection, now, "pause", f"{erased} waiting intervals were erased")
+        self.truncate_log()
+        return erased
+
     def unpack_all(self) -> None:
         """Put the rows of all sealed batches back among those that wait."""
         with self.transaction() as connection:

@@ -1,0 +1,276 @@
+"""Commands about consents: what leaves, why, and how to stop it."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from gateway.cli_options import ConfigOption, JsonOption, named_faults, write_json
+from gateway.errors import BadSettings
+from gateway.wire.reading import Quantity, Resolution
+
+consent_app = typer.Typer(no_args_is_help=True, help="List, give, narrow and withdraw consents.")
+
+MetersOption = Annotated[list[str] | None, typer.Option("--meter", help="Only this meter; repeat.")]
+QuantitiesOption = Annotated[
+    list[Quantity] | None, typer.Option("--quantity", help="Only this quantity; repeat.")
+]
+ResolutionOption = Annotated[
+    Resolution | None, typer.Option("--resolution", help="Coarser than asked for, such as PT1H.")
+]
+ConsentArgument = Annotated[str, typer.Argument(help="Which consent, by its id.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the gateway's application."""
+    app.add_typer(consent_app, name="consent")
+    consent_app.command(
+        "list", epilog="Example: coop-gateway consent list --config gateway.toml --json"
+    )(named_faults(list_consents))
+    consent_app.command(
+        "give",
+        epilog="Example: coop-gateway consent give group-tariff --config gateway.toml "
+        "--secret-file secret.txt",
+    )(named_faults(give))
+    consent_app.command(
+        "narrow",
+        epilog="Example: coop-gateway consent narrow group-tariff --resolution P1D "
+        "--config gateway.toml",
+    )(named_faults(narrow))
+    consent_app.command(
+        "withdraw",
+        epilog="Example: coop-gateway consent withdraw group-tariff --config gateway.toml",
+    )(named_faults(withdraw))
+    app.command("pause", epilog="Example: coop-gateway pause --config gateway.toml")(
+        named_faults(pause)
+    )
+    app.command("resume", epilog="Example: coop-gateway resume --erase --config gateway.toml")(
+        named_faults(resume)
+    )
+    app.command(
+        "explain",
+        epilog="Example: coop-gateway explain grid import_wh 2026-11-21T18:30:00+01:00 "
+        "--config gateway.toml",
+    )(named_faults(explain))
+    app.command("export", epilog="Example: coop-gateway export --config gateway.toml > all.json")(
+        named_faults(export)
+    )
+    app.command("purge", epilog="Example: coop-gateway purge --yes --config gateway.toml")(
+        named_faults(purge)
+    )
+
+
+def list_consents(config: ConfigOption, json_output: JsonOption = False) -> None:
+    """List the consents in the book, and what the co-op asks for."""
+    from gateway.daemon import open_parts
+    from gateway.household import current_book, offers
+
+    parts = open_parts(config)
+    book = current_book(parts.store, parts.identity)
+    asked = offers(parts.store)
+    if json_output:
+        write_json(
+            {
+                "household": book.household,
+                "consents": [msgspec.to_builtins(grant) for grant in book.grants.values()],
+                "offers": [msgspec.to_builtins(offer) for offer in asked],
+            }
+        )
+        return
+    for grant in book.grants.values():
+        terms = grant.terms
+        what = ", ".join(terms.quantities)
+        print(f"{grant.reference}  {grant.state}  {terms.purpose}  {what}  {terms.resolution}")
+    for offer in asked:
+        if offer.offer_id not in book.grants:
+            print(f"{offer.offer_id}  asked for  {offer.terms.purpose}  {offer.title}")
+
+
+def give(
+    offer_id: Annotated[str, typer.Argument(help="Which offer, by its id.")],
+    config: ConfigOption,
+    secret_file: Annotated[
+        Path | None,
+        typer.Option("--secret-file", help="File with the local secret; asked for if left out."),
+    ] = None,
+    meter: MetersOption = None,
+    quantity: QuantitiesOption = None,
+    resolution: ResolutionOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Say yes to what the co-op asks for, in whole or to less."""
+    from gateway import household
+    from gateway.daemon import open_parts
+
+    parts = open_parts(config)
+    book = household.give(
+        parts.store,
+        parts.identity,
+        offer_id=offer_id,
+        secret=_secret(secret_file),
+        meters=meter or [each.name for each in parts.settings.meters],
+        quantities=quantity,
+        resolution=resolution,
+        now=datetime.now(tz=UTC),
+    )
+    _say(book.grants[offer_id].reference, "given", json_output=json_output)
+
+
+def narrow(
+    consent_id: ConsentArgument,
+    config: ConfigOption,
+    meter: MetersOption = None,
+    quantity: QuantitiesOption = None,
+    resolution: ResolutionOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Let less out under a consent, from now on; unsent readings beyond it are erased."""
+    from gateway import household
+    from gateway.daemon import open_parts
+
+    parts = open_parts(config)
+    book = household.narrow(
+        parts.store,
+        parts.identity,
+        consent_id=consent_id,
+        meters=meter,
+        quantities=quantity,
+        resolution=resolution,
+        now=datetime.now(tz=UTC),
+    )
+    _say(book.grants[consent_id].reference, "narrowed", json_output=json_output)
+
+
+def withdraw(
+    consent_id: ConsentArgument, config: ConfigOption, json_output: JsonOption = False
+) -> None:
+    """End a consent at once, online or not; what was not sent is erased."""
+    from gateway import household
+    from gateway.daemon import open_parts
+
+    parts = open_parts(config)
+    book = household.withdraw(
+        parts.store, parts.identity, consent_id=consent_id, now=datetime.now(tz=UTC)
+    )
+    _say(book.grants[consent_id].reference, "withdrawn", json_output=json_output)
+
+
+def pause(config: ConfigOption, json_output: JsonOption = False) -> None:
+    """Send nothing until you resume; readings wait at home."""
+    from gateway import household
+    from gateway.daemon import open_parts
+
+    household.pause(open_parts(config).store, datetime.now(tz=UTC))
+    _say("sending", "paused", json_output=json_output)
+
+
+def resume(
+    config: ConfigOption,
+    erase: Annotated[
+        bool, typer.Option("--erase", help="Erase what waited instead of sending it.")
+    ] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Send again."""
+    from gateway import household
+    from gateway.daemon import open_parts
+
+    erased = household.resume(open_parts(config).store, datetime.now(tz=UTC), erase=erase)
+    _say("sending", f"resumed, {erased} waiting intervals erased", json_output=json_output)
+
+
+def explain(
+    meter: Annotated[str, typer.Argument(help="Name of the meter.")],
+    quantity: Annotated[Quantity, typer.Argument(help="Which quantity.")],
+    at: Annotated[str, typer.Argument(help="A moment, ISO 8601 with offset.")],
+    config: ConfigOption,
+    json_output: JsonOption = False,
+) -> None:
+    """Name the grant that let a reading out, or say why it stayed."""
+    from gateway.outbox.figures import explain as find
+    from gateway.outbox.figures import why_not
+    from gateway.outbox.sqlite import SqliteOutbox
+    from gateway.settings import read_settings
+
+    _, state_dir = read_settings(config)
+    moment = _moment(at)
+    store = SqliteOutbox.open(state_dir, read_only=True)
+    with store.reading() as connection:
+        found = find(connection, meter=meter, quantity=quantity, at=moment)
+        reasons = why_not(connection, meter=meter, quantity=quantity)
+    store.close()
+    if json_output:
+        write_json({"found": found, "withheld_so_far": reasons})
+        return
+    for entry in found:
+        print(f"{entry['state']}: for {entry['purpose']} under {entry['grant']}")
+    if not found:
+        print("nothing of that moment is here to be sent, and nothing of it left")
+    for reason, intervals in reasons.items():
+        print(f"withheld so far, {reason}: {intervals} intervals")
+
+
+def export(config: ConfigOption) -> None:
+    """Write everything the gateway holds about your household, as one JSON object."""
+    from gateway.outbox.figures import export as everything
+    from gateway.outbox.sqlite import SqliteOutbox
+    from gateway.settings import read_settings
+
+    _, state_dir = read_settings(config)
+    store = SqliteOutbox.open(state_dir, read_only=True)
+    with store.reading() as connection:
+        write_json(everything(connection))
+    store.close()
+
+
+def purge(
+    config: ConfigOption,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Erase keys, consents and readings from this gateway. It has to be paired again."""
+    from gateway.settings import read_settings
+    from gateway.state_lock import purge_state
+
+    _, state_dir = read_settings(config)
+    if not yes:
+        typer.confirm(f"Erase everything in {state_dir}?", abort=True)
+    removed = purge_state(state_dir)
+    if json_output:
+        write_json({"removed": removed})
+    else:
+        print(f"{len(removed)} files were erased")
+
+
+def _secret(path: Path | None) -> str:
+    if path is None:
+        return str(typer.prompt("Local secret", hide_input=True))
+    try:
+        with path.open(encoding="utf-8") as file:
+            return file.readline().strip()
+    except (OSError, UnicodeDecodeError) as fault:
+        raise BadSettings(
+            file=str(path), place="file", problem="cannot be read", remedy="check the path"
+        ) from fault
+
+
+def _moment(told: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(told)
+    except ValueError as fault:
+        raise typer.BadParameter(f"{told!r} is no ISO 8601 time") from fault
+    if moment.tzinfo is None:
+        raise typer.BadParameter(f"{told!r} has no offset; write it like 18:30:00+01:00")
+    return moment.astimezone(UTC)
+
+
+def _say(what: str, done: str, *, json_output: bool) -> None:
+    if json_output:
+        write_json({"what": what, "done": done})
+    else:
+        sys.stdout.write(f"{what}: {done}\n")

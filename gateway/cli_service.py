@@ -1,0 +1,192 @@
+"""Commands about the gateway itself: run, pair, status, rotate, secret."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from gateway.cli_options import ConfigOption, JsonOption, named_faults, write_json
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the gateway's application."""
+    app.command("run", epilog="Example: coop-gateway run --config gateway.toml")(named_faults(run))
+    app.command(
+        "pair", epilog="Example: coop-gateway pair --config gateway.toml --code 7KQ2-M9XF-40PD"
+    )(named_faults(pair))
+    app.command("sync", epilog="Example: coop-gateway sync --config gateway.toml --json")(
+        named_faults(sync)
+    )
+    app.command("status", epilog="Example: coop-gateway status --config gateway.toml --json")(
+        named_faults(status)
+    )
+    app.command("rotate", epilog="Example: coop-gateway rotate --config gateway.toml")(
+        named_faults(rotate)
+    )
+    app.command("new-secret", epilog="Example: coop-gateway new-secret --config gateway.toml")(
+        named_faults(new_secret)
+    )
+
+
+def run(
+    config: ConfigOption,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Log more.")] = False,
+) -> None:
+    """Read the meters, keep what the consents allow, send it, and serve the local page."""
+    from gateway.daemon import build, run_until_stopped
+    from gateway.settings import read_settings
+
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(levelname)s %(name)s %(message)s",
+        stream=sys.stderr,
+    )
+    for noisy in ("httpx", "httpcore", "pymodbus", "uvicorn.access"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    settings, state_dir = read_settings(config)
+    daemon = build(settings, state_dir)
+    if daemon.local_secret is not None:
+        print(f"local secret: {daemon.local_secret}  (shown once; needed to widen consents)")
+        sys.stdout.flush()
+    asyncio.run(run_until_stopped(daemon))
+
+
+def pair(
+    config: ConfigOption,
+    code: Annotated[str, typer.Option("--code", help="Claim code from the co-op's portal.")],
+    qr: Annotated[
+        bool, typer.Option("--qr", help="Show the local page's address as a QR code.")
+    ] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Bind this gateway to your household, and pin the co-op's keys."""
+    from gateway.daemon import open_parts
+
+    parts = open_parts(config)
+
+    async def ask() -> None:
+        try:
+            await parts.uplink.pair(code)
+        finally:
+            await parts.close()
+
+    asyncio.run(ask())
+    pinned = parts.identity.pinned
+    answer = {
+        "gateway": parts.identity.key_id,
+        "household": pinned.household if pinned else None,
+        "coop": pinned.coop_name if pinned else None,
+        "local_secret": parts.local_secret,
+        "local_page": parts.settings.local_page.address,
+    }
+    if json_output:
+        write_json(answer)
+        return
+    print(f"paired with {answer['coop']} as household {answer['household']}")
+    print(f"gateway key {answer['gateway']}")
+    if parts.local_secret:
+        print(f"local secret: {parts.local_secret}  (shown once; needed to widen consents)")
+    print(f"local page: {answer['local_page']}")
+    if qr:
+        import segno
+
+        segno.make(str(answer["local_page"]), error="m").terminal(compact=True)
+
+
+def sync(config: ConfigOption, json_output: JsonOption = False) -> None:
+    """Exchange consents with the co-op once, and check that its log only grew."""
+    from gateway.daemon import open_parts
+
+    parts = open_parts(config)
+
+    async def ask() -> int:
+        try:
+            return len((await parts.uplink.sync()).events)
+        finally:
+            await parts.close()
+
+    events = asyncio.run(ask())
+    fork = parts.last_fork
+    if json_output:
+        write_json({"events": events, "log_fork": fork})
+    else:
+        print(f"synced; {events} new consent events")
+        print(f"ALARM: {fork}" if fork else "the co-op's log only grew since last time")
+    if fork:
+        raise typer.Exit(1)
+
+
+def status(config: ConfigOption, json_output: JsonOption = False) -> None:
+    """Say how it stands, in counts. Works while the gateway runs."""
+    from gateway.outbox.figures import figures, notable, tallies
+    from gateway.outbox.sqlite import SqliteOutbox
+    from gateway.settings import read_settings
+
+    settings, state_dir = read_settings(config)
+    store = SqliteOutbox.open(state_dir, read_only=True)
+    with store.reading() as connection:
+        counted = asdict(figures(connection))
+        answer = {
+            **counted,
+            "meters": [meter.name for meter in settings.meters],
+            "paused": store.fact("paused") is not None,
+            "log_fork": _text(store.fact("fork")),
+            "last_sent_at": _text(store.fact("last_sent_at")),
+            "policy_confirmed_at": _text(store.fact("policy_confirmed_at")),
+            "tallies": tallies(connection),
+            "notable": notable(connection, newest=20),
+        }
+    store.close()
+    if json_output:
+        write_json(answer)
+        return
+    print(f"read {answer['readings_read']}, withheld {answer['readings_withheld']}")
+    print(f"waiting {answer['waiting']}, accepted {answer['accepted']}")
+    print(f"last sent {answer['last_sent_at'] or 'never'}")
+    if answer["paused"]:
+        print("sending is paused")
+    if answer["log_fork"]:
+        print(f"ALARM, nothing is sent: {answer['log_fork']}")
+
+
+def rotate(config: ConfigOption, json_output: JsonOption = False) -> None:
+    """Change to a new key; the old one vouches for it."""
+    from gateway.daemon import open_parts
+
+    parts = open_parts(config)
+
+    async def ask() -> None:
+        try:
+            await parts.uplink.rotate()
+        finally:
+            await parts.close()
+
+    old = parts.identity.key_id
+    asyncio.run(ask())
+    if json_output:
+        write_json({"old": old, "new": parts.identity.key_id})
+    else:
+        print(f"key {old} was replaced by {parts.identity.key_id}")
+
+
+def new_secret(config: ConfigOption, json_output: JsonOption = False) -> None:
+    """Make a new local secret, if the old one was lost; needs this account's rights."""
+    from gateway.identity import open_identity, renew_secret
+    from gateway.settings import read_settings
+
+    _, state_dir = read_settings(config)
+    open_identity(state_dir)
+    secret = renew_secret(state_dir)
+    if json_output:
+        write_json({"local_secret": secret})
+    else:
+        print(f"local secret: {secret}  (shown once; the old one no longer counts)")
+
+
+def _text(stored: bytes | None) -> str | None:
+    return None if stored is None else stored.decode()

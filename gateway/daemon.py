@@ -1,0 +1,389 @@
+"""One process that does it all: the only place where the gateway's real parts are plugged in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sqlite3
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from gateway.clock import Clock, ClockWatch, SystemClock
+from gateway.consent.book import ConsentBook
+from gateway.errors import CloudRefused, CloudUnreachable, GatewayError, NotPaired
+from gateway.health import LiveMeters, LoopProgress, notify_systemd, watchdog_every_s
+from gateway.identity import Identity, open_identity
+from gateway.meters.source import MeterSource, Sample
+from gateway.outbox.room import make_room
+from gateway.outbox.sqlite import SqliteOutbox, StaleBook
+from gateway.pipeline import Pipeline
+from gateway.ports import CloudLink
+from gateway.settings import Settings, read_settings
+from gateway.sources import build_sources, counts_of
+from gateway.state_lock import only_one
+from gateway.uplink.backoff import LONGEST_S, Backoff
+from gateway.uplink.exchange import Uplink
+from gateway.uplink.https import HttpsLink
+
+HELD_SAMPLES_MAX = 20_000
+"""Samples kept in memory while the clock cannot be believed; then every second one goes."""
+TICK_S = 1.0
+log = logging.getLogger("commonwatt.gateway")
+
+
+@dataclass(slots=True)
+class Daemon:
+    """The running gateway.
+
+    Args:
+        settings: From gateway.toml.
+        store: State on disk.
+        identity: Key and pinned keys.
+        watch: Clock.
+        pipeline: From samples to what may be kept.
+        uplink: The conversation with the co-op.
+        sources: Wires with meters.
+        live: Meters as last seen.
+        progress: Loops that must turn.
+    """
+
+    settings: Settings
+    store: SqliteOutbox
+    identity: Identity
+    watch: ClockWatch
+    pipeline: Pipeline
+    uplink: Uplink
+    sources: Sequence[MeterSource]
+    live: LiveMeters = field(default_factory=LiveMeters)
+    progress: LoopProgress = field(default_factory=LoopProgress)
+    local_secret: str | None = None
+    problems: dict[str, str] = field(default_factory=dict)
+    _generation: int = 0
+    _held: list[tuple[float, Sample]] = field(default_factory=list)
+    _writing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _wake_sender: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def take(self, sample: Sample) -> None:
+        """Take in what a meter said; hold it in memory while the clock cannot be believed."""
+        self.live.take(sample)
+        if not self.watch.is_synchronised():
+            self._held.append((self.watch.clock.since_boot_s(), sample))
+            if len(self._held) > HELD_SAMPLES_MAX:
+                self._held = _thinned(self._held)
+            return
+        self._release()
+        self._notice_changes()
+        self.pipeline.take(sample)
+
+    async def flush(self) -> None:
+        """Write what has come in, in one transaction; keep it in memory if the disk takes nothing."""
+        async with self._writing:
+            self._notice_changes()
+            commit = self.pipeline.commit()
+            if commit.is_empty:
+                self.problems.pop("disk", None)
+                return
+            try:
+                await asyncio.to_thread(self.store.commit, commit, generation=self._generation)
+                await asyncio.to_thread(
+                    make_room,
+                    self.store,
+                    intervals_max=self.settings.outbox.intervals_max,
+                    zone=self.settings.zone,
+                    now=self.watch.now(),
+                )
+            except StaleBook:
+                self.pipeline.take_back(commit)
+                self.reload_book()
+            except sqlite3.Error as fault:
+                if self.problems.get("disk") is None:
+                    log.exception("the disk takes nothing; readings wait in memory")
+                self.pipeline.take_back(commit)
+                self.problems["disk"] = str(fault)
+            else:
+                self.problems.pop("disk", None)
+
+    def reload_book(self) -> None:
+        """Take on the consents as they are on disk now."""
+        self.identity.reload()
+        pinned = self.identity.pinned
+        if pinned is None:
+            return
+        book, self._generation = self.store.book(pinned.household)
+        self.pipeline.change_book(book)
+
+    def wake_sender(self) -> None:
+        """Let the sender look at once, such as after a pause."""
+        self._wake_sender.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop` is set; then write what is in memory, and return."""
+        for source in self.sources:
+            self.progress.expect(f"source {source.name}", 300)
+        self.live.expect(meter.name for meter in self.settings.meters)
+        loops: list[Callable[[], Coroutine[None, None, None]]] = [
+            self._commit_loop,
+            self._sync_loop,
+            self._send_loop,
+            self._tick_loop,
+        ]
+        tasks: list[asyncio.Task[object]] = [asyncio.create_task(loop()) for loop in loops]
+        tasks += [asyncio.create_task(self._read(source)) for source in self.sources]
+        tasks += await self._serve()
+        notify_systemd("READY=1")
+        ended: asyncio.Task[object] = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+        finally:
+            notify_systemd("STOPPING=1")
+            for task in [ended, *tasks]:
+                task.cancel()
+            await asyncio.gather(ended, *tasks, return_exceptions=True)
+            await self.flush()
+
+    async def _serve(self) -> list[asyncio.Task[object]]:
+        servers: list[asyncio.Task[object]] = []
+        return servers
+
+    async def _read(self, source: MeterSource) -> None:
+        """Read one wire for ever; a wire that can never work is reported, the others go on."""
+        while True:
+            try:
+                async for sample in source.samples():
+                    self.take(sample)
+            except (GatewayError, OSError) as fault:
+                log.warning("source %s: %s", source.name, fault)
+                self.problems[f"source {source.name}"] = str(fault)
+            await asyncio.sleep(60)
+
+    async def _commit_loop(self) -> None:
+        every_s = self.settings.outbox.commit_every_s
+        self.progress.expect("commit", 3 * every_s + 60)
+        while True:
+            await asyncio.sleep(every_s)
+            await self.flush()
+            self.progress.turned("commit")
+
+    async def _sync_loop(self) -> None:
+        every_s = self.settings.cloud.sync_every_s
+        backoff = Backoff()
+        self.progress.expect("sync", every_s + LONGEST_S + 120)
+        while True:
+            wait_s = every_s
+            try:
+                await self.uplink.sync()
+                backoff.reset()
+                self.problems.pop("sync", None)
+                self._wake_sender.set()
+            except NotPaired:
+                pass
+            except (CloudUnreachable, CloudRefused, sqlite3.Error) as fault:
+                wait_s = self._failed("sync", fault, backoff)
+            self.progress.turned("sync")
+            await asyncio.sleep(wait_s)
+
+    async def _send_loop(self) -> None:
+        every_s = self.settings.cloud.send_every_s
+        backoff = Backoff()
+        self.progress.expect("send", every_s + LONGEST_S + 600)
+        while True:
+            wait_s = every_s
+            try:
+                await self.uplink.send_waiting()
+                backoff.reset()
+                self.problems.pop("send", None)
+            except (CloudUnreachable, CloudRefused, sqlite3.Error) as fault:
+                wait_s = self._failed("send", fault, backoff)
+            self.progress.turned("send")
+            self._wake_sender.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake_sender.wait(), timeout=wait_s)
+
+    async def _tick_loop(self) -> None:
+        every_s = watchdog_every_s()
+        while True:
+            self._tick()
+            if every_s is not None and not self.progress.stuck():
+                notify_systemd("WATCHDOG=1")
+            await asyncio.sleep(TICK_S)
+
+    def _tick(self) -> None:
+        for source in self.sources:
+            self.progress.turned(f"source {source.name}", source.health().progress_s)
+        stepped_s = self.watch.step_s()
+        if stepped_s:
+            log.warning("the clock jumped step_s=%.1f", stepped_s)
+            self.store.note(self.watch.now(), "clock", f"the clock jumped by {stepped_s:.1f} s")
+        if self.watch.is_synchronised():
+            self._release()
+        self._notice_changes()
+
+    def _failed(self, loop: str, fault: Exception, backoff: Backoff) -> float:
+        wait_s = backoff.next_s(getattr(fault, "retry_after_s", None))
+        if self.problems.get(loop) != str(fault):
+            log.warning("%s: %s; next try in %.0f s", loop, fault, wait_s)
+        self.problems[loop] = str(fault)
+        return wait_s
+
+    def _notice_changes(self) -> None:
+        if self.store.changed_elsewhere():
+            self.reload_book()
+
+    def _release(self) -> None:
+        """Give held samples their real time, now that it is known."""
+        held, self._held = self._held, []
+        for boot_s, sample in held:
+            self.pipeline.take(
+                Sample(
+                    meter=sample.meter,
+                    taken_at=self.watch.time_of(boot_s),
+                    quantities=sample.quantities,
+                    identity=sample.identity,
+                )
+            )
+
+
+@dataclass(slots=True)
+class Parts:
+    """What commands need beside a running gateway."""
+
+    settings: Settings
+    store: SqliteOutbox
+    identity: Identity
+    link: HttpsLink
+    uplink: Uplink
+    local_secret: str | None
+
+    @property
+    def last_fork(self) -> str | None:
+        """What contradicts itself in the co-op's log, or None."""
+        stored = self.store.fact("fork")
+        return None if stored is None else stored.decode()
+
+    async def close(self) -> None:
+        """Close the connection to the co-op."""
+        await self.link.close()
+
+
+def open_parts(config: Path) -> Parts:
+    """Plug together what a single command needs.
+
+    Raises:
+        GatewayError: Settings, state or key cannot be used.
+    """
+    settings, state_dir = read_settings(config)
+    store = SqliteOutbox.open(state_dir)
+    identity, secret = open_identity(state_dir)
+    watch = ClockWatch(clock=SystemClock(), trust=settings.gateway.clock)
+    link = build_link(settings, identity)
+    return Parts(
+        settings=settings,
+        store=store,
+        identity=identity,
+        link=link,
+        uplink=build_uplink(settings, store, identity, watch, link),
+        local_secret=secret,
+    )
+
+
+def build(
+    settings: Settings,
+    state_dir: Path,
+    *,
+    clock: Clock | None = None,
+    sources: Sequence[MeterSource] | None = None,
+    link: CloudLink | None = None,
+) -> Daemon:
+    """Plug the real parts together.
+
+    Args:
+        settings: From gateway.toml.
+        state_dir: Where the state lies.
+        clock: Instead of the machine's.
+        sources: Instead of those of the settings.
+        link: Instead of the one to the co-op.
+
+    Raises:
+        GatewayError: State, key, a map or a preset cannot be used.
+    """
+    store = SqliteOutbox.open(state_dir)
+    identity, secret = open_identity(state_dir)
+    watch = ClockWatch(clock=clock or SystemClock(), trust=settings.gateway.clock)
+    pipeline = Pipeline(
+        meters={meter.name: counts_of(meter) for meter in settings.meters},
+        zone=settings.zone,
+        book=ConsentBook(household=""),
+        streams=store.open_streams(),
+        counters=store.counters(),
+    )
+    if sources is None:
+        sources = build_sources(settings, client_id=identity.key_id)
+    daemon = Daemon(
+        settings=settings,
+        store=store,
+        identity=identity,
+        watch=watch,
+        pipeline=pipeline,
+        uplink=build_uplink(
+            settings, store, identity, watch, link or build_link(settings, identity)
+        ),
+        sources=sources,
+        local_secret=secret,
+    )
+    daemon.reload_book()
+    return daemon
+
+
+def build_link(settings: Settings, identity: Identity) -> HttpsLink:
+    """Make the way to the co-op's server."""
+    cloud = settings.cloud
+    return HttpsLink(
+        url=cloud.url,
+        key_id=lambda: identity.key_id,
+        sign=identity.signature,
+        timeout_s=cloud.timeout_s,
+        ca_file=cloud.ca_file,
+    )
+
+
+def build_uplink(
+    settings: Settings,
+    store: SqliteOutbox,
+    identity: Identity,
+    watch: ClockWatch,
+    link: CloudLink,
+) -> Uplink:
+    """Plug the conversation with the co-op together."""
+    return Uplink(
+        store=store,
+        identity=identity,
+        link=link,
+        watch=watch,
+        zone=settings.zone,
+        policy_valid_for=timedelta(days=settings.cloud.policy_valid_days),
+    )
+
+
+async def run_until_stopped(daemon: Daemon) -> None:
+    """Run until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    with only_one(daemon.store.path.parent):
+        try:
+            await daemon.run(stop)
+        finally:
+            daemon.store.close()
+
+
+def _thinned(held: list[tuple[float, Sample]]) -> list[tuple[float, Sample]]:
+    """Every second sample: counters lose no energy by it, only the shape gets coarser."""
+    return [*held[:-1:2], held[-1]]

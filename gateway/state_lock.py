@@ -1,0 +1,73 @@
+"""One gateway per state directory, and the end of one."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gateway.errors import StateFault
+from gateway.outbox.schema import FILE_NAME
+
+LOCK_FILE = "gateway.lock"
+_OURS = ("gateway.key", "gateway.key.next", "local_secret", "pinned.json")
+
+
+@contextmanager
+def only_one(state_dir: Path) -> Iterator[None]:
+    """Hold the state directory for one running gateway.
+
+    Raises:
+        StateFault: Another gateway runs on it.
+    """
+    descriptor = os.open(state_dir / LOCK_FILE, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as fault:
+            raise StateFault(
+                path=str(state_dir),
+                problem="another gateway runs on this state",
+                remedy="stop it first",
+            ) from fault
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def purge_state(state_dir: Path) -> list[str]:
+    """Overwrite and remove keys, consents and readings.
+
+    Overwriting reaches as far as a file system on flash lets it; take the card along as well.
+
+    Returns:
+        Names of the files that were removed.
+
+    Raises:
+        StateFault: A gateway runs on this state, or there is none.
+    """
+    if not state_dir.is_dir():
+        raise StateFault(
+            path=str(state_dir), problem="there is no gateway state", remedy="check state_dir"
+        )
+    removed: list[str] = []
+    with only_one(state_dir):
+        for name in (FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm", *_OURS):
+            path = state_dir / name
+            if path.exists():
+                _overwrite(path)
+                path.unlink()
+                removed.append(name)
+    (state_dir / LOCK_FILE).unlink(missing_ok=True)
+    return removed
+
+
+def _overwrite(path: Path) -> None:
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        for _ in range(0, size, 65_536):
+            file.write(b"\0" * 65_536)
+        file.flush()
+        os.fsync(file.fileno())
