@@ -35,7 +35,6 @@ def mqtt_sources(
                     meter=meter.name,
                     preset=load_preset(meter.preset),
                     device=meter.topic,
-                    inverted=meter.inverted,
                 )
                 for meter in broker.meter
             ),
