@@ -34,6 +34,7 @@ from cloud.security import RequestGuard
 from cloud.services import Clock, Services, utc_now
 from cloud.settings import Settings
 from cloud.transparency import endpoints as transparency
+from cloud.web.router import add_pages
 
 ROUTERS = (
     members.router,
@@ -134,6 +135,7 @@ def create_app(
     app.router.routes.append(batches_route(IngestDoor(services.database, services.store), clock))
     for router in ROUTERS:
         app.include_router(router)
+    add_pages(app, settings)
     add_docs(app)
     app.add_middleware(RequestGuard, is_https=settings.is_https)
     return app

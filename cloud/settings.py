@@ -103,6 +103,9 @@ class Settings(BaseSettings):
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] = Field(
         default=0, description="Port on loopback for /metrics; 0 means none"
     )
+    demo: bool = Field(
+        default=False, description="Say on every page that all people and figures are made up"
+    )
     privacy: PrivacySettings = Field(default_factory=PrivacySettings)
     mail: MailSettings = Field(default_factory=MailSettings)
     influx: InfluxSettings = Field(default_factory=InfluxSettings)

@@ -1,0 +1,28 @@
+"""All pages of the cloud in one router."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, FastAPI
+from starlette.routing import Route
+
+from cloud.settings import Settings
+from cloud.web import board_pages, member_pages, record_pages, sign_in_pages, vote_pages
+from cloud.web.pages import Pages
+
+
+def add_pages(app: FastAPI, settings: Settings) -> None:
+    """Add pages and their static files to the application."""
+    pages = Pages(
+        coop_name=settings.coop_name,
+        zone=settings.timezone,
+        currency=settings.currency,
+        demo=settings.demo,
+    )
+    app.state.pages = pages
+    app.router.routes.append(
+        Route("/static/{tree}/{name:path}", pages.static.answer, methods=["GET"])
+    )
+    router = APIRouter()
+    for part in (sign_in_pages, member_pages, board_pages, vote_pages, record_pages):
+        router.include_router(part.router)
+    app.include_router(router)
