@@ -12,7 +12,7 @@ from gateway.decode.map_file import TEXT_BYTES_MAX, parse_map
 from gateway.decode.meter_map import MeterMap
 from gateway.decode.mqtt_payloads import Preset
 from gateway.decode.preset_file import parse_preset
-from gateway.errors import BadMeterMap, UnknownName
+from gateway.errors import BadMeterMap, BadPreset, UnknownName
 
 _Loaded = TypeVar("_Loaded")
 
@@ -30,14 +30,21 @@ def load_map(name_or_path: str) -> MeterMap:
         BadMeterMap: The file is not a right map.
     """
     known = map_names()
-    found = _load(name_or_path, folder="meters", kind="meter map", known=known, parse=_map)
+    found = _load_map(name_or_path, known)
     if not found.sunspec_models:
         return found
-    siblings = (
-        _load(name, folder="meters", kind="meter map", known=known, parse=_map)
-        for name in found.variants
+    return replace(found, siblings=tuple(_load_map(name, known) for name in found.variants))
+
+
+def _load_map(name_or_path: str, known: list[str]) -> MeterMap:
+    return _load(
+        name_or_path,
+        folder="meters",
+        kind="meter map",
+        known=known,
+        parse=_map,
+        fault_kind=BadMeterMap,
     )
-    return replace(found, siblings=tuple(siblings))
 
 
 def preset_names() -> list[str]:
@@ -58,6 +65,7 @@ def load_preset(name_or_path: str) -> Preset:
         kind="MQTT preset",
         known=preset_names(),
         parse=_preset,
+        fault_kind=BadPreset,
     )
 
 
@@ -85,6 +93,7 @@ def _load(
     kind: str,
     known: list[str],
     parse: Callable[[str, str], _Loaded],
+    fault_kind: type[BadMeterMap | BadPreset],
 ) -> _Loaded:
     if name_or_path in known:
         file = f"{name_or_path}.toml"
@@ -93,22 +102,22 @@ def _load(
     path = Path(name_or_path)
     if path.suffix != ".toml":
         raise UnknownName(kind=kind, name=name_or_path, known=known)
-    return parse(_text_of(path), name_or_path)
+    return parse(_text_of(path, fault_kind), name_or_path)
 
 
-def _text_of(path: Path) -> str:
+def _text_of(path: Path, fault_kind: type[BadMeterMap | BadPreset]) -> str:
     try:
         with path.open("rb") as file:
             raw = file.read(TEXT_BYTES_MAX + 1)
         return raw.decode("utf-8")
     except OSError as fault:
-        raise BadMeterMap(
+        raise fault_kind(
             file=str(path),
             place="file",
             problem=fault.strerror or "cannot be read",
             remedy="check the path and who may read it",
         ) from fault
     except UnicodeDecodeError as fault:
-        raise BadMeterMap(
+        raise fault_kind(
             file=str(path), place="file", problem="not UTF-8 text", remedy="save it as UTF-8"
         ) from fault

@@ -1,0 +1,82 @@
+"""An RS485-to-Ethernet bridge with a slow meter behind it, in the test's own process.
+
+Each register holds its own address, so that a reading under the wrong name shows at once. As on a
+real line the meter answers one request after the other, and the bridge gives a late reply to
+whoever is connected when it comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from pymodbus.framer.rtu import FramerRTU
+
+
+def with_crc(frame: bytes) -> bytes:
+    return frame + FramerRTU.compute_CRC(frame).to_bytes(2, "big")
+
+
+class LateBridge:
+    """Serves units that answer with each register's own address.
+
+    Args:
+        delays_s: Wait before each reply, one after the other; none once they are used up.
+        refuse: Lengths of blocks that are refused with exception 2.
+        units: Which units answer.
+    """
+
+    def __init__(
+        self,
+        delays_s: list[float] | None = None,
+        *,
+        refuse: set[int] | None = None,
+        units: tuple[int, ...] = (1,),
+    ) -> None:
+        self.delays_s = list(delays_s or [])
+        self.refuse = refuse or set()
+        self.units = units
+        self.requests: list[tuple[int, int, int]] = []
+        self._writers: list[asyncio.StreamWriter] = []
+        self._line: asyncio.Queue[bytes] = asyncio.Queue()
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[int]:
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        meter = asyncio.create_task(self._answer())
+        try:
+            yield server.sockets[0].getsockname()[1]
+        finally:
+            meter.cancel()
+            server.close()
+            for writer in self._writers:
+                writer.close()
+            await asyncio.gather(meter, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                await self._line.put(await reader.readexactly(8))
+        self._writers.remove(writer)
+        writer.close()
+
+    async def _answer(self) -> None:
+        while True:
+            frame = await self._line.get()
+            unit, function = frame[0], frame[1]
+            address, count = int.from_bytes(frame[2:4], "big"), int.from_bytes(frame[4:6], "big")
+            self.requests.append((unit, address, count))
+            if unit not in self.units:
+                continue
+            if self.delays_s:
+                await asyncio.sleep(self.delays_s.pop(0))
+            if count in self.refuse:
+                reply = bytes([unit, function | 0x80, 2])
+            else:
+                words = b"".join((address + offset).to_bytes(2, "big") for offset in range(count))
+                reply = bytes([unit, function, len(words)]) + words
+            for writer in self._writers:
+                with contextlib.suppress(ConnectionError):
+                    writer.write(with_crc(reply))
