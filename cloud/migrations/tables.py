@@ -6,10 +6,24 @@ from cloud.consents import repository as consents
 from cloud.database import metadata
 from cloud.gateways import repository as gateways
 from cloud.members import repository as members
+from cloud.negotiations import repository as negotiations
 from cloud.notices import repository as notices
+from cloud.profiles import repository as profiles
+from cloud.savings import repository as savings
 from cloud.transparency import repository as transparency
+from cloud.votes import repository as votes
 
-REPOSITORIES = (consents, gateways, members, notices, transparency)
+REPOSITORIES = (
+    consents,
+    gateways,
+    members,
+    negotiations,
+    notices,
+    profiles,
+    savings,
+    transparency,
+    votes,
+)
 """Repositories that declare tables; add yours here."""
 
 __all__ = ["REPOSITORIES", "metadata"]
