@@ -126,6 +126,7 @@ class MqttMeter(Section, frozen=True, kw_only=True):
         fuse_a: Rating of the fuse in front of it [A].
         phases: Number of phases behind that fuse.
         counts: Which counter feeds which quantity; see `ModbusMeter`.
+        inverted: Whether it is wired backwards.
         records_url: Address of a Shelly that keeps its own minute records, to fill a hole from.
     """
 
@@ -135,6 +136,7 @@ class MqttMeter(Section, frozen=True, kw_only=True):
     fuse_a: Annotated[float, msgspec.Meta(gt=0, le=2_000)] = 63.0
     phases: Literal[1, 2, 3] = 3
     counts: dict[Quantity, Name] = {}
+    inverted: bool = False
     records_url: str | None = None
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import replace
+from pathlib import Path
 
-from gateway.catalogue import load_map
+from gateway.catalogue import load_map, load_preset
 from gateway.decode.counters import CounterLimits, limits_for
 from gateway.errors import BadSettings
 from gateway.meters.modbus import BusMeter, ModbusSource
+from gateway.meters.mqtt import BrokerAddress, ListenedMeter, MqttSource
 from gateway.meters.source import MeterSource
 from gateway.meters.wiring import address_of, serial_settings, unit_of
 from gateway.pipeline import MeterCounts
-from gateway.settings import ModbusBus, ModbusMeter, MqttMeter, Settings
+from gateway.settings import ModbusBus, ModbusMeter, MqttBroker, MqttMeter, Settings
 from gateway.wire.reading import Quantity
 
 MAINS_V = 230.0
@@ -26,9 +29,7 @@ def counts_of(meter: ModbusMeter | MqttMeter) -> MeterCounts:
     """
     if isinstance(meter, ModbusMeter):
         return _modbus_counts(meter)
-    counts = dict(meter.counts) or {quantity: str(quantity) for quantity in _COUNTED}
-    limits = CounterLimits(power_w_max=meter.fuse_a * MAINS_V * meter.phases, bridge_s=600.0)
-    return MeterCounts(counts=counts, limits=dict.fromkeys(counts, limits))
+    return _mqtt_counts(meter)
 
 
 def build_sources(settings: Settings, *, client_id: str) -> tuple[MeterSource, ...]:
@@ -42,27 +43,52 @@ def build_sources(settings: Settings, *, client_id: str) -> tuple[MeterSource, .
         GatewayError: A map or preset cannot be used.
     """
     sources: list[MeterSource] = [_bus(bus) for bus in settings.modbus]
-    if settings.mqtt:
-        from gateway.meters.broker_wiring import mqtt_sources  # noqa: PLC0415
-
-        sources += mqtt_sources(settings.mqtt, client_id=client_id)
+    sources += [_broker(broker, client_id) for broker in settings.mqtt if broker.meter]
     return tuple(sources)
+
+
+def _mqtt_counts(meter: MqttMeter) -> MeterCounts:
+    preset = load_preset(meter.preset)
+    offered = set(preset.derived)
+    offered |= {rule.quantity for message in preset.messages for rule in message.values}
+    # A device that only speaks every few minutes is still measured, at its own pace.
+    limits = CounterLimits(
+        power_w_max=meter.fuse_a * MAINS_V * meter.phases,
+        bridge_s=max(120.0, 2.5 * preset.period_s),
+    )
+    counts = _counts(meter.name, dict(meter.counts), offered, origin=f"preset {meter.preset!r}")
+    return MeterCounts(counts=counts, limits=dict.fromkeys(counts, limits))
+
+
+def _counts(
+    name: str, told: dict[Quantity, str], offered: set[str], *, origin: str
+) -> dict[Quantity, str]:
+    """Which counter feeds which quantity: as told, otherwise import and export as they are."""
+    for counter in told.values():
+        # A preset that discovers what a device has cannot say beforehand.
+        if offered and counter not in offered:
+            known = ", ".join(sorted(each for each in offered if each.endswith("_wh")))
+            raise BadSettings(
+                file="gateway.toml",
+                place=f"meter {name!r}, counts",
+                problem=f"{origin} has no counter {counter!r}",
+                remedy=f"use one of: {known}",
+            )
+    if told:
+        return told
+    return {
+        quantity: str(quantity) for quantity in _COUNTED if not offered or str(quantity) in offered
+    }
 
 
 def _modbus_counts(meter: ModbusMeter) -> MeterCounts:
     meter_map = load_map(meter.map)
-    offered = set(meter_map.quantities)
-    counts = dict(meter.counts)
-    if not counts:
-        counts = {quantity: str(quantity) for quantity in _COUNTED if quantity in offered}
-    for name in counts.values():
-        if name not in offered:
-            raise BadSettings(
-                file="gateway.toml",
-                place=f"meter {meter.name!r}, counts",
-                problem=f"map {meter.map!r} has no counter {name!r}",
-                remedy=f"use one of: {', '.join(sorted(q for q in offered if q.endswith('_wh')))}",
-            )
+    counts = _counts(
+        meter.name,
+        dict(meter.counts),
+        set(meter_map.quantities),
+        origin=f"map {meter.map!r}",
+    )
     limits = {}
     for quantity, name in counts.items():
         found = limits_for(
@@ -98,3 +124,45 @@ def _bus(bus: ModbusBus) -> ModbusSource:
             )
         )
     return ModbusSource(bus.name, address, tuple(meters))
+
+
+def broker_address(broker: MqttBroker) -> BrokerAddress:
+    """Where a broker is, and how to be let in.
+
+    Raises:
+        BadSettings: The password file or the certificate authority cannot be read.
+    """
+    try:
+        password = None
+        if broker.password_file is not None:
+            password = Path(broker.password_file).read_text(encoding="utf-8").split("\n")[0].strip()
+        tls = None if broker.ca_file is None else ssl.create_default_context(cafile=broker.ca_file)
+    except (OSError, UnicodeDecodeError) as fault:
+        raise BadSettings(
+            file="gateway.toml",
+            place=f"mqtt {broker.name!r}",
+            problem=f"password_file or ca_file cannot be read ({fault})",
+            remedy="check the paths and who may read them",
+        ) from fault
+    return BrokerAddress(
+        host=broker.broker,
+        port=broker.port,
+        username=broker.username,
+        password=password,
+        tls=tls,
+    )
+
+
+def _broker(broker: MqttBroker, client_id: str) -> MqttSource:
+    meters = tuple(
+        ListenedMeter(
+            meter=meter.name,
+            preset=load_preset(meter.preset),
+            device=meter.topic,
+            inverted=meter.inverted,
+        )
+        for meter in broker.meter
+    )
+    return MqttSource(
+        broker.name, broker_address(broker), meters, client_id=f"commonwatt-{client_id[:12]}"
+    )
