@@ -159,6 +159,9 @@ async def _on_validation(request: Request, fault: Exception) -> JSONResponse:
 
 
 async def _on_http(request: Request, fault: Exception) -> JSONResponse:
+    if isinstance(fault.__cause__, errors.CloudError):
+        # FastAPI wraps whatever stops it from reading a body; what stopped it is the answer.
+        return problem_of(request, fault.__cause__)
     status = fault.status_code if isinstance(fault, HTTPException) else 500
     phrase = http.HTTPStatus(status).phrase
     detail = {

@@ -268,13 +268,15 @@ def open_coop(folder: Path, *, store=None, **changes) -> Iterator[Coop]:
         store=store if store is not None else MemoryStore(),
         mailer=postbox,
     )
-    with start_blocking_portal() as portal:
-        with portal.wrap_async_context_manager(app.router.lifespan_context(app)):
-            yield Coop(
-                app=app,
-                services=app.state.services,
-                clock=clock,
-                postbox=postbox,
-                client=Browser(app, portal),
-                portal=portal,
-            )
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(app.router.lifespan_context(app)),
+    ):
+        yield Coop(
+            app=app,
+            services=app.state.services,
+            clock=clock,
+            postbox=postbox,
+            client=Browser(app, portal),
+            portal=portal,
+        )
