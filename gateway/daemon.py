@@ -9,7 +9,7 @@ import signal
 import sqlite3
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
 
 from gateway.clock import Clock, ClockWatch, SystemClock
@@ -23,6 +23,7 @@ from gateway.outbox.sqlite import SqliteOutbox, StaleBook
 from gateway.pipeline import Pipeline
 from gateway.ports import CloudLink
 from gateway.settings import Settings, read_settings
+from gateway.simulation import SimulatedClock
 from gateway.sources import build_sources, counts_of
 from gateway.state_lock import only_one
 from gateway.uplink.backoff import LONGEST_S, Backoff
@@ -281,7 +282,7 @@ def open_parts(config: Path) -> Parts:
     settings, state_dir = read_settings(config)
     store = SqliteOutbox.open(state_dir)
     identity, secret = open_identity(state_dir)
-    watch = ClockWatch(clock=SystemClock(), trust=settings.gateway.clock)
+    watch = ClockWatch(clock=clock_of(settings), trust=settings.gateway.clock)
     link = build_link(settings, identity)
     return Parts(
         settings=settings,
@@ -315,16 +316,17 @@ def build(
     """
     store = SqliteOutbox.open(state_dir)
     identity, secret = open_identity(state_dir)
-    watch = ClockWatch(clock=clock or SystemClock(), trust=settings.gateway.clock)
+    watch = ClockWatch(clock=clock or clock_of(settings), trust=settings.gateway.clock)
+    pace = settings.simulation.rate if settings.simulation else 1.0
     pipeline = Pipeline(
-        meters={meter.name: counts_of(meter) for meter in settings.meters},
+        meters={meter.name: counts_of(meter, pace=pace) for meter in settings.meters},
         zone=settings.zone,
         book=ConsentBook(household=""),
         streams=store.open_streams(),
         counters=store.counters(),
     )
     if sources is None:
-        sources = build_sources(settings, client_id=identity.key_id)
+        sources = build_sources(settings, client_id=identity.key_id, clock=watch.now)
     daemon = Daemon(
         settings=settings,
         store=store,
@@ -339,6 +341,19 @@ def build(
     )
     daemon.reload_book()
     return daemon
+
+
+def clock_of(settings: Settings) -> Clock:
+    """The machine's clock, or a story's."""
+    story = settings.simulation
+    if story is None:
+        return SystemClock()
+    return SimulatedClock(
+        machine_start=story.machine_start,
+        story_start=story.story_start.astimezone(UTC),
+        rate=story.rate,
+        fast_s=story.fast_s,
+    )
 
 
 def build_link(settings: Settings, identity: Identity) -> HttpsLink:

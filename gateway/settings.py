@@ -6,6 +6,7 @@ import difflib
 import ipaddress
 import re
 import tomllib
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from gateway.wire.reading import METER_ID, Quantity
 
 SETTINGS_BYTES_MAX = 256 * 1024
 METERS_MAX = 64
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
@@ -231,6 +233,22 @@ class MetricsSection(Section, frozen=True, kw_only=True):
     port: Port | None = None
 
 
+class SimulationSection(Section, frozen=True, kw_only=True):
+    """`[simulation]`: a fast clock for demonstrations, taken only with a cloud on this machine.
+
+    Args:
+        machine_start: When the story began on the machine's clock, with offset.
+        story_start: What the story's clock showed then, with offset.
+        rate: Story seconds per machine second while it runs fast.
+        fast_s: How long it runs fast [machine s].
+    """
+
+    machine_start: Annotated[datetime, msgspec.Meta(tz=True)]
+    story_start: Annotated[datetime, msgspec.Meta(tz=True)]
+    rate: Annotated[float, msgspec.Meta(ge=1, le=3_600)]
+    fast_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)]
+
+
 class Settings(Section, frozen=True, kw_only=True):
     """All of gateway.toml."""
 
@@ -242,6 +260,7 @@ class Settings(Section, frozen=True, kw_only=True):
     local_page: LocalPageSection = LocalPageSection()
     home_assistant: HomeAssistantSection = HomeAssistantSection()
     metrics: MetricsSection = MetricsSection()
+    simulation: SimulationSection | None = None
 
     @property
     def zone(self) -> ZoneInfo:
@@ -369,6 +388,10 @@ def _check(path: Path, settings: Settings) -> None:
             "use an IANA name such as Europe/Vienna",
         ) from fault
     _check_url(path, settings.cloud.url)
+    if settings.simulation and urlsplit(settings.cloud.url).hostname not in LOOPBACK:
+        raise _fault(
+            path, "simulation", "is for a cloud on this machine alone", "remove the section"
+        )
     _check_meters(path, settings)
     for bus in settings.modbus:
         needed = "device" if bus.kind == "rtu" else "host"
@@ -396,8 +419,7 @@ def _check(path: Path, settings: Settings) -> None:
 
 def _check_url(path: Path, url: str) -> None:
     parts = urlsplit(url)
-    loopback = parts.hostname in ("127.0.0.1", "::1", "localhost")
-    if parts.scheme == "http" and not loopback:
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
         raise _fault(path, "cloud.url", "plain http would show readings on the way", "use https://")
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
         raise _fault(path, "cloud.url", f"{url!r} is no server's address", "use https://HOST")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from gateway.catalogue import load_map, load_preset
@@ -11,6 +13,7 @@ from gateway.decode.counters import CounterLimits, limits_for
 from gateway.errors import BadSettings
 from gateway.meters.modbus import BusMeter, ModbusSource
 from gateway.meters.mqtt import BrokerAddress, ListenedMeter, MqttSource
+from gateway.meters.reader import utc_now
 from gateway.meters.source import MeterSource
 from gateway.meters.wiring import address_of, serial_settings, unit_of
 from gateway.pipeline import MeterCounts
@@ -18,43 +21,52 @@ from gateway.settings import ModbusBus, ModbusMeter, MqttBroker, MqttMeter, Sett
 from gateway.wire.reading import Quantity
 
 MAINS_V = 230.0
+BRIDGED_S = 10.0
+"""In a simulation a busy machine may be late by this much without a gap in the story [s]."""
 _COUNTED = (Quantity.IMPORT_WH, Quantity.EXPORT_WH)
 
 
-def counts_of(meter: ModbusMeter | MqttMeter) -> MeterCounts:
+def counts_of(meter: ModbusMeter | MqttMeter, *, pace: float = 1.0) -> MeterCounts:
     """Which counters of a meter are followed, and what they can do.
+
+    Args:
+        meter: From gateway.toml.
+        pace: Seconds of the clock per second of the machine; 1 but in a simulation.
 
     Raises:
         GatewayError: Its map or preset cannot be used, or has no such counter.
     """
     if isinstance(meter, ModbusMeter):
-        return _modbus_counts(meter)
-    return _mqtt_counts(meter)
+        return _modbus_counts(meter, pace)
+    return _mqtt_counts(meter, pace)
 
 
-def build_sources(settings: Settings, *, client_id: str) -> tuple[MeterSource, ...]:
+def build_sources(
+    settings: Settings, *, client_id: str, clock: Callable[[], datetime] = utc_now
+) -> tuple[MeterSource, ...]:
     """Make the wires of the settings; nothing is opened yet.
 
     Args:
         settings: From gateway.toml.
         client_id: From the gateway's key, so that no two gateways share an MQTT session.
+        clock: Stamps what is read.
 
     Raises:
         GatewayError: A map or preset cannot be used.
     """
-    sources: list[MeterSource] = [_bus(bus) for bus in settings.modbus]
-    sources += [_broker(broker, client_id) for broker in settings.mqtt if broker.meter]
+    sources: list[MeterSource] = [_bus(bus, clock) for bus in settings.modbus]
+    sources += [_broker(broker, client_id, clock) for broker in settings.mqtt if broker.meter]
     return tuple(sources)
 
 
-def _mqtt_counts(meter: MqttMeter) -> MeterCounts:
+def _mqtt_counts(meter: MqttMeter, pace: float) -> MeterCounts:
     preset = load_preset(meter.preset)
     offered = set(preset.derived)
     offered |= {rule.quantity for message in preset.messages for rule in message.values}
     # A device that only speaks every few minutes is still measured, at its own pace.
     limits = CounterLimits(
         power_w_max=meter.fuse_a * MAINS_V * meter.phases,
-        bridge_s=max(120.0, 2.5 * preset.period_s),
+        bridge_s=max(120.0, 2.5 * preset.period_s, BRIDGED_S * (pace - 1)),
     )
     counts = _counts(meter.name, dict(meter.counts), offered, origin=f"preset {meter.preset!r}")
     return MeterCounts(counts=counts, limits=dict.fromkeys(counts, limits))
@@ -81,7 +93,7 @@ def _counts(
     }
 
 
-def _modbus_counts(meter: ModbusMeter) -> MeterCounts:
+def _modbus_counts(meter: ModbusMeter, pace: float) -> MeterCounts:
     meter_map = load_map(meter.map)
     counts = _counts(
         meter.name,
@@ -92,14 +104,17 @@ def _modbus_counts(meter: ModbusMeter) -> MeterCounts:
     limits = {}
     for quantity, name in counts.items():
         found = limits_for(
-            meter_map, name, fuse_a=meter.fuse_a, bridge_s=max(120.0, 3 * meter.poll_every_s)
+            meter_map,
+            name,
+            fuse_a=meter.fuse_a,
+            bridge_s=max(120.0, 3 * meter.poll_every_s, BRIDGED_S * (pace - 1)),
         )
         watts = meter.fuse_a * MAINS_V * meter.phases
         limits[quantity] = replace(found, power_w_max=watts)
     return MeterCounts(counts=counts, limits=limits)
 
 
-def _bus(bus: ModbusBus) -> ModbusSource:
+def _bus(bus: ModbusBus, clock: Callable[[], datetime]) -> ModbusSource:
     first = load_map(bus.meter[0].map)
     serial = serial_settings(first, baud=bus.baud, parity=bus.parity)
     if bus.stop_bits is not None:
@@ -123,7 +138,7 @@ def _bus(bus: ModbusBus) -> ModbusSource:
                 inverted=meter.inverted,
             )
         )
-    return ModbusSource(bus.name, address, tuple(meters))
+    return ModbusSource(bus.name, address, tuple(meters), clock=clock)
 
 
 def broker_address(broker: MqttBroker) -> BrokerAddress:
@@ -153,7 +168,7 @@ def broker_address(broker: MqttBroker) -> BrokerAddress:
     )
 
 
-def _broker(broker: MqttBroker, client_id: str) -> MqttSource:
+def _broker(broker: MqttBroker, client_id: str, clock: Callable[[], datetime]) -> MqttSource:
     meters = tuple(
         ListenedMeter(
             meter=meter.name,
@@ -164,5 +179,9 @@ def _broker(broker: MqttBroker, client_id: str) -> MqttSource:
         for meter in broker.meter
     )
     return MqttSource(
-        broker.name, broker_address(broker), meters, client_id=f"commonwatt-{client_id[:12]}"
+        broker.name,
+        broker_address(broker),
+        meters,
+        client_id=f"commonwatt-{client_id[:12]}",
+        clock=clock,
     )
