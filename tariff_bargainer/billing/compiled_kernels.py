@@ -1,0 +1,205 @@
+"""The same inner loops as in `kernels`, compiled by numba. Imported only when numba is there.
+
+The order of floating-point operations is that of the numpy versions; keep it so.
+"""
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Loads = NDArray[np.float32] | NDArray[np.float64]
+
+
+def reduce_to_cells(
+    loads: Loads,
+    run_start: NDArray[np.int64],
+    run_cell: NDArray[np.int32],
+    n_cells: int,
+    per_window: int,
+) -> tuple[Floats, Floats]:
+    """See `kernels.reduce_to_cells`."""
+    sums = np.zeros((len(loads), n_cells))
+    highest = np.zeros((len(loads), n_cells))
+    lengths = np.diff(run_start)
+    cuts = np.flatnonzero(np.diff(run_cell) != 1) + 1
+    segments = np.concatenate(([0], cuts, [len(run_cell)])).astype(np.int64)
+    if per_window == 1 and (lengths == 4).all():
+        _reduce_quarters(loads, segments, run_cell, sums, highest)
+    else:
+        _reduce_any(loads, run_start, run_cell, per_window, sums, highest)
+    return sums, highest
+
+
+@njit(parallel=True, cache=True)
+def _reduce_quarters(
+    loads: Loads,
+    segments: NDArray[np.int64],
+    run_cell: NDArray[np.int32],
+    sums: Floats,
+    highest: Floats,
+) -> None:
+    """Reduce runs of four intervals, the common case of quarter-hours in hours.
+
+    The year of a home is first folded to runs, which stay in cache and which the compiler turns
+    into vector instructions, and then added day by day to the cells.
+    """
+    n_runs = len(run_cell)
+    for home in prange(loads.shape[0]):
+        row = loads[home]
+        run_sum = np.empty(n_runs, np.float64)
+        run_top = np.empty(n_runs, loads.dtype)
+        for run in range(n_runs):
+            at = run * 4
+            a = row[at]
+            b = row[at + 1]
+            c = row[at + 2]
+            d = row[at + 3]
+            run_sum[run] = ((np.float64(a) + np.float64(b)) + np.float64(c)) + np.float64(d)
+            left = max(a, b)
+            right = max(c, d)
+            run_top[run] = max(left, right)
+        for segment in range(len(segments) - 1):
+            first = segments[segment]
+            length = segments[segment + 1] - first
+            base = run_cell[first]
+            cell_sum = sums[home, base : base + length]
+            cell_top = highest[home, base : base + length]
+            day_sum = run_sum[first : first + length]
+            day_top = run_top[first : first + length]
+            for cell in range(length):
+                cell_sum[cell] += day_sum[cell]
+            for cell in range(length):
+                cell_top[cell] = max(np.float64(day_top[cell]), cell_top[cell])
+
+
+@njit(parallel=True, cache=True)
+def _reduce_any(
+    loads: Loads,
+    run_start: NDArray[np.int64],
+    run_cell: NDArray[np.int32],
+    per_window: int,
+    sums: Floats,
+    highest: Floats,
+) -> None:
+    """Reduce runs of any length."""
+    for home in prange(loads.shape[0]):
+        for run in range(len(run_cell)):
+            total = 0.0
+            window = 0.0
+            top = 0.0
+            for step in range(run_start[run + 1] - run_start[run]):
+                energy = np.float64(loads[home, run_start[run] + step])
+                total += energy
+                window = energy if step % per_window == 0 else window + energy
+                top = max(top, window)
+            cell = run_cell[run]
+            sums[home, cell] += total
+            highest[home, cell] = max(highest[home, cell], top)
+
+
+def run_sums(loads: Loads, run_start: NDArray[np.int64]) -> Floats:
+    """See `kernels.run_sums`."""
+    sums = np.zeros((len(loads), len(run_start) - 1))
+    if (np.diff(run_start) == 4).all():
+        _sum_quarters(loads, sums)
+    else:
+        _sum_runs(loads, run_start, sums)
+    return sums
+
+
+@njit(parallel=True, cache=True)
+def _sum_quarters(loads: Loads, sums: Floats) -> None:
+    """Add runs of four intervals."""
+    for home in prange(loads.shape[0]):
+        row = loads[home]
+        target = sums[home]
+        for run in range(len(target)):
+            at = run * 4
+            a = np.float64(row[at])
+            b = np.float64(row[at + 1])
+            c = np.float64(row[at + 2])
+            target[run] = ((a + b) + c) + np.float64(row[at + 3])
+
+
+@njit(parallel=True, cache=True)
+def _sum_runs(loads: Loads, run_start: NDArray[np.int64], sums: Floats) -> None:
+    """Add runs of any length."""
+    for home in prange(loads.shape[0]):
+        for run in range(sums.shape[1]):
+            total = 0.0
+            for at in range(run_start[run], run_start[run + 1]):
+                total += np.float64(loads[home, at])
+            sums[home, run] = total
+
+
+def highest_by_group(values: Floats, group: NDArray[np.int64], n_groups: int) -> Floats:
+    """See `kernels.highest_by_group`."""
+    highest = np.zeros((len(values), n_groups))
+    _highest_by_group(values, group, highest)
+    return highest
+
+
+@njit(parallel=True, cache=True)
+def _highest_by_group(values: Floats, group: NDArray[np.int64], highest: Floats) -> None:
+    """Keep the highest value of each group of columns."""
+    for row in prange(values.shape[0]):
+        source = values[row]
+        target = highest[row]
+        for column in range(len(group)):
+            target[group[column]] = max(source[column], target[group[column]])
+
+
+def chronological_cost(
+    energy: Floats,
+    month: NDArray[np.int32],
+    reset: NDArray[np.int64],
+    period: NDArray[np.int16],
+    edges: Floats,
+    rates: Floats,
+    scale: Floats,
+    own_counters: bool,
+) -> Floats:
+    """See `kernels.chronological_cost`."""
+    cost = np.zeros(scale.shape)
+    fresh = np.concatenate(([True], np.diff(reset) != 0))
+    _chronological(energy, month, fresh, period, edges, rates, scale, own_counters, cost)
+    return cost
+
+
+@njit(parallel=True, cache=True)
+def _chronological(
+    energy: Floats,
+    month: NDArray[np.int32],
+    fresh: NDArray[np.bool_],
+    period: NDArray[np.int16],
+    edges: Floats,
+    rates: Floats,
+    scale: Floats,
+    own_counters: bool,
+    cost: Floats,
+) -> None:
+    """Fill blocks run by run."""
+    n_tiers = rates.shape[1]
+    for home in prange(energy.shape[0]):
+        counter = np.zeros(len(rates))
+        spent = cost[home]
+        for run in range(energy.shape[1]):
+            if fresh[run]:
+                counter[:] = 0.0
+            here = period[run]
+            column = here if own_counters else 0
+            before = counter[column]
+            after = before + energy[home, run]
+            counter[column] = after
+            factor = scale[home, month[run]]
+            for tier in range(n_tiers):
+                last = tier + 1 == n_tiers
+                high = np.inf if last else edges[here, tier + 1] * factor
+                if high <= before:
+                    continue
+                part = min(after, high) - max(before, edges[here, tier] * factor)
+                if part > 0.0:
+                    spent[month[run]] += part * rates[here, tier]
+                if after <= high:
+                    break
