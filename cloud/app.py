@@ -24,6 +24,7 @@ from cloud.ingest.usecases import IngestDoor
 from cloud.keys import load_or_make_keys
 from cloud.members import endpoints as members
 from cloud.migrations.run import migrate_empty, require_current
+from cloud.negotiations import endpoints as negotiations
 from cloud.notices.mailers import mailer_for
 from cloud.notices.ports import Mailer
 from cloud.notices.usecases import send_due_letters
@@ -41,6 +42,7 @@ ROUTERS = (
     gateways.router,
     consents.router,
     transparency.router,
+    negotiations.router,
 )
 """Routers of the domain folders; add yours here."""
 

@@ -96,7 +96,7 @@ def usual_offers(coop_name: str, *, group_min: int) -> tuple[OfferTemplate, ...]
             purpose=Purpose.GROUP_TARIFF,
             quantities=both,
             resolution=Resolution.QUARTER_HOUR,
-            recipients=("coop",),
+            recipients=("coop", "supplier"),
             release=Release.GROUP,
             group_min=group_min,
             retention_days=400,

@@ -149,6 +149,9 @@ def submit_offer(
     with database.reading() as connection:
         tender = _open_tender_row(connection, tender_id, now)
         old_minor = repository.homes_of(connection, tender_id)
+        known = _sent_before(connection, tender_id, offer.supplier, text)
+    if known is not None:
+        return known
     if offer.tariff.currency != tender.currency:
         raise BadInput(
             f"the offer is in {offer.tariff.currency}, the tender in {tender.currency}",
@@ -327,6 +330,15 @@ def _stored(
         counts=histogram.counts,
         received_at=now,
     )
+
+
+def _sent_before(
+    connection: Connection, tender_id: str, supplier: str, text: str
+) -> StoredOffer | None:
+    """The supplier's newest offer, if it is these very bytes: a retry, not a new round."""
+    offers = repository.offers_of(connection, tender_id, supplier=supplier)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return offers[-1] if offers and offers[-1].sha256 == digest else None
 
 
 def _newest_offer(connection: Connection, tender: Tender, offer_number: int) -> StoredOffer:

@@ -24,7 +24,7 @@ from tariff_bargainer.savings import SavingsStatement, monthly_savings
 from tariff_bargainer.tariffs.tariff import Tariff
 from tariff_bargainer.tariffs.tariff_file import tariff_from_table
 
-SETTLEMENT_STEP_S = 900
+SETTLEMENT_STEP_S = 3600
 OLD, GROUP = "old", "group"
 
 
