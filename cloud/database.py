@@ -23,10 +23,10 @@ from typing import Any
 
 from sqlalchemy import Connection, DateTime, Dialect, Engine, MetaData, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.types import TypeDecorator
 
-from cloud.errors import BadSetting, DatabaseBusy
+from cloud.errors import BadSetting, DatabaseBusy, DatabaseFault
 
 BUSY_TIMEOUT_S = 20
 """How long a writer waits for another before it gives up [s]."""
@@ -113,7 +113,7 @@ class Database:
 
     @contextmanager
     def _begun(self, *, may_write: bool) -> Iterator[Connection]:
-        with self.engine.connect() as plain:
+        with self._connect() as plain:
             connection = plain.execution_options(may_write=may_write)
             if not self.is_sqlite and not may_write:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
@@ -129,6 +129,15 @@ class Database:
             yield connection
             if connection.in_transaction():
                 connection.commit()
+
+    def _connect(self) -> Connection:
+        try:
+            return self.engine.connect()
+        except DBAPIError as fault:
+            where = self.engine.url.render_as_string(hide_password=True)
+            raise DatabaseFault(
+                f"{where}: {fault.orig}; check database_url, or restore a backup"
+            ) from fault
 
 
 def _make_engine(address: str) -> Engine:

@@ -65,6 +65,8 @@ async def post_pair(request: Request, services: ServicesDep) -> Response:
 async def post_sync(request: Request, services: ServicesDep) -> Response:
     """A gateway's regular question. Body: a signed `SyncRequest`."""
     signed = await read_signed(request, domain=DOMAIN_SYNC)
+    # By caller and key, so that a stranger who knows a key id cannot use up its tries.
+    services.limits.signed_requests.take(f"{address_of(request)} {signed.key_id}", services.clock())
     return wire_response(await run_in_threadpool(_sync, services, signed))
 
 
@@ -128,7 +130,6 @@ def _pair(services: Services, signed: SignedRequest) -> PairAnswer:
 
 def _sync(services: Services, signed: SignedRequest) -> SyncAnswer:
     now = services.clock()
-    services.limits.signed_requests.take(signed.key_id[:32], now)
     with services.database.transaction() as connection:
         synced = usecases.sync_gateway(connection, signed, now)
     # The checkpoint is signed over committed state only, so it is read after the commit.

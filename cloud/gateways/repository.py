@@ -46,7 +46,23 @@ claims = Table(
     Column("household", ForeignKey("households.household"), nullable=False),
     Column("made_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime, nullable=False),
+    Column("used_by", String(32)),
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A claim code that is not too old.
+
+    Args:
+        code_hash: Which.
+        household: Whose.
+        used_by: Key id of the gateway that used it, if one did.
+    """
+
+    code_hash: str
+    household: str
+    used_by: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,12 +112,18 @@ def insert_claim(
     )
 
 
-def take_claim(connection: Connection, code_hash: str, now: datetime) -> str | None:
-    """Use a claim code up; returns its household, or None if it does not count."""
+def find_claim(connection: Connection, code_hash: str, now: datetime) -> Claim | None:
+    """Find a claim code; those that are too old are forgotten."""
     connection.execute(delete(claims).where(claims.c.expires_at <= now))
-    household = connection.scalar(select(claims.c.household).where(claims.c.code_hash == code_hash))
-    connection.execute(delete(claims).where(claims.c.code_hash == code_hash))
-    return household
+    row = connection.execute(select(claims).where(claims.c.code_hash == code_hash)).one_or_none()
+    if row is None:
+        return None
+    return Claim(code_hash=row.code_hash, household=row.household, used_by=row.used_by)
+
+
+def mark_claim_used(connection: Connection, code_hash: str, key_id: str) -> None:
+    """Let a claim code count for this key only."""
+    connection.execute(update(claims).where(claims.c.code_hash == code_hash).values(used_by=key_id))
 
 
 def delete_claims_of(connection: Connection, household: str) -> None:

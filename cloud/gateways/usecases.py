@@ -23,6 +23,7 @@ from cloud.members import repository as members
 from cloud.security import hash_secret
 from cloud.transparency.usecases import commit_to, record
 from gateway.wire.codec import decode
+from gateway.wire.consent import decode_event
 from gateway.wire.errors import BadConsentEvent, BadSignature, MalformedMessage, WireError
 from gateway.wire.session import (
     ConsentOffer,
@@ -60,6 +61,32 @@ class SignedRequest:
     payload: bytes
     key_id: str
     signature: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptEvents:
+    """What became of the events a gateway sent.
+
+    Args:
+        accepted: Those on record now.
+        refused: Those that are not, because they are bad or crossed with one made here.
+    """
+
+    accepted: list[KnownConsent]
+    refused: list[KnownConsent]
+
+    def shared(self, claimed: tuple[KnownConsent, ...]) -> dict[str, int]:
+        """Newest version of each consent that gateway and cloud hold in common.
+
+        A gateway counts its own unconfirmed events among those it knows. Where one of them was
+        refused, the version of that number here is another one, and has to be sent down.
+        """
+        known = {item.consent_id: item.version for item in claimed}
+        for item in self.accepted:
+            known[item.consent_id] = max(item.version, known.get(item.consent_id, 0))
+        for item in self.refused:
+            known[item.consent_id] = min(item.version - 1, known.get(item.consent_id, 0))
+        return known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +132,8 @@ def make_claim(connection: Connection, *, household: str, now: datetime) -> str:
 def pair_gateway(connection: Connection, request: SignedRequest, now: datetime) -> Gateway:
     """Bind a new key to the household of its claim code.
 
+    The same key with the same code again, after an answer that was lost, is answered as before.
+
     Raises:
         MalformedMessage: Not a pair request, or the header names another key.
         BadSignature: The sender does not hold the key.
@@ -117,13 +146,18 @@ def pair_gateway(connection: Connection, request: SignedRequest, now: datetime) 
     if request.key_id not in ("", key_id):
         raise MalformedMessage(kind="PairRequest", problem="the header names another key")
     check_signature(public_key, DOMAIN_PAIR, request.payload, request.signature)
-    household = repository.take_claim(
+    claim = repository.find_claim(
         connection, hash_secret(claim_code.normal_form(wanted.claim_code)), now
     )
-    if household is None:
+    if claim is None or claim.used_by not in (None, key_id):
         raise BadClaimCode
-    if repository.gateway_row(connection, key_id) is not None:
+    household = claim.household
+    known = repository.gateway_row(connection, key_id)
+    if known is not None:
+        if claim.used_by == key_id and known.revoked_at is None:
+            return known
         raise StateConflict("this key is bound already; make a new one on the gateway")
+    repository.mark_claim_used(connection, claim.code_hash, key_id)
     gateway = _new_gateway(public_key, household, wanted.software, now)
     repository.insert_gateway(connection, gateway)
     record(
@@ -179,29 +213,32 @@ def sync_gateway(connection: Connection, request: SignedRequest, now: datetime) 
         waiting=said.waiting,
         checkpoint_size=said.checkpoint_size,
     )
-    accepted = _keep_events(connection, gateway, said.events, now)
+    kept = _keep_events(connection, gateway, said.events, now)
     _keep_receipts(connection, gateway, said.receipts, now)
-    known = {item.consent_id: item.version for item in said.known}
-    for item in accepted:
-        known[item.consent_id] = max(item.version, known.get(item.consent_id, 0))
     return Synced(
         gateway=gateway,
-        accepted=tuple(accepted),
-        events=tuple(consents.events_newer_than(connection, gateway.household, known)),
+        accepted=tuple(kept.accepted),
+        events=tuple(
+            consents.events_newer_than(connection, gateway.household, kept.shared(said.known))
+        ),
         offers=consents.offers_today(connection, now),
         checkpoint_size=said.checkpoint_size,
     )
 
 
 def rotate_key(connection: Connection, request: SignedRequest, now: datetime) -> Gateway:
-    """Let a new key take over from the old one.
+    """Let a new key take over from the old one; the same request again changes nothing more.
 
     Raises:
+        UnknownGateway: No such key.
+        GatewayRevoked: The old key counts no more, and did not vouch for this new one.
         MalformedMessage: Not a rotate request.
         BadSignature: Either key did not sign.
         StateConflict: The new key is bound already.
     """
-    old = trusted_gateway(connection, request.key_id)
+    old = repository.gateway_row(connection, request.key_id)
+    if old is None:
+        raise UnknownGateway(key_id=request.key_id)
     check_signature(old.public_key, DOMAIN_ROTATE, request.payload, request.signature)
     said = decode(request.payload, RotateRequest)
     if said.gateway != old.gateway:
@@ -209,7 +246,12 @@ def rotate_key(connection: Connection, request: SignedRequest, now: datetime) ->
     public_key = public_key_from_text(said.new_public_key)
     check_signature(public_key, DOMAIN_ROTATE, old.gateway.encode(), said.proof)
     new_id = key_id_of(public_key)
-    if repository.gateway_row(connection, new_id) is not None:
+    known = repository.gateway_row(connection, new_id)
+    if known is not None and old.replaced_by == new_id:
+        return known
+    if old.revoked_at is not None:
+        raise GatewayRevoked(key_id=old.gateway)
+    if known is not None:
         raise StateConflict("the new key is bound already; make another one")
     new = _new_gateway(public_key, old.household, old.software, now)
     repository.insert_gateway(connection, new)
@@ -265,22 +307,29 @@ def _new_gateway(public_key: bytes, household: str, software: str, now: datetime
 
 def _keep_events(
     connection: Connection, gateway: Gateway, events: tuple[SignedMessage, ...], now: datetime
-) -> list[KnownConsent]:
-    accepted: list[KnownConsent] = []
+) -> KeptEvents:
+    kept = KeptEvents(accepted=[], refused=[])
     for message in events:
         try:
-            kept = consents.keep_home_event(
+            event = decode_event(message.payload.encode())
+        except MalformedMessage as fault:
+            log.warning("consent event refused gateway=%s cause=%s", gateway.gateway, fault)
+            continue
+        named = KnownConsent(consent_id=event.consent_id, version=event.version)
+        try:
+            consents.keep_home_event(
                 connection,
                 message,
                 household=gateway.household,
                 public_key=gateway.public_key,
                 now=now,
             )
-        except (BadConsentEvent, BadSignature, MalformedMessage, StateConflict) as fault:
+        except (BadConsentEvent, BadSignature, StateConflict) as fault:
             log.warning("consent event refused gateway=%s cause=%s", gateway.gateway, fault)
+            kept.refused.append(named)
             continue
-        accepted.append(KnownConsent(consent_id=kept.consent_id, version=kept.version))
-    return accepted
+        kept.accepted.append(named)
+    return kept
 
 
 def _keep_receipts(

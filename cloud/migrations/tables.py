@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cloud import idempotency
 from cloud.consents import repository as consents
 from cloud.database import metadata
 from cloud.gateways import repository as gateways
@@ -16,6 +17,7 @@ from cloud.votes import repository as votes
 REPOSITORIES = (
     consents,
     gateways,
+    idempotency,
     members,
     negotiations,
     notices,

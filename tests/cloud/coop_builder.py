@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,9 +17,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import FastAPI
 
 from cloud.app import create_app
+from cloud.database import Database
 from cloud.members.access import SESSION_COOKIE
 from cloud.members.roles import Person, Role
 from cloud.members.usecases import add_household, add_person, open_session
+from cloud.migrations.run import migrate
 from cloud.notices.ports import Letter
 from cloud.readings.memory import MemoryStore
 from cloud.security import CSRF_HEADER, csrf_token_of
@@ -258,12 +262,29 @@ def settings_in(folder: Path, **changes) -> Settings:
     return Settings(data_dir=folder / "data", coop_name="Test co-op", **changes)
 
 
+@functools.cache
+def _migrated_file() -> bytes:
+    """A database with all tables and nothing in them; making one takes longer than most tests."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "cloud.sqlite"
+        database = Database(f"sqlite:///{file}")
+        migrate(database)
+        with database.reading() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        database.close()
+        return file.read_bytes()
+
+
 @contextmanager
 def open_coop(folder: Path, *, store=None, **changes) -> Iterator[Coop]:
     """A co-op that runs until the block ends."""
     clock, postbox = Clock(), Postbox()
+    settings = settings_in(folder, **changes)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    if not settings.database_url and not (settings.data_dir / "cloud.sqlite").exists():
+        (settings.data_dir / "cloud.sqlite").write_bytes(_migrated_file())
     app = create_app(
-        settings_in(folder, **changes),
+        settings,
         clock=clock,
         store=store if store is not None else MemoryStore(),
         mailer=postbox,

@@ -72,6 +72,15 @@ def test_a_claim_code_works_once(coop):
     )
 
 
+def test_a_pairing_whose_answer_was_lost_can_be_asked_again_by_the_same_key_only(coop):
+    _person, browser = coop.member()
+    gateway, code = new_gateway(coop), claim_for(browser)
+    assert gateway.pair(code).status_code == 200
+    assert gateway.pair(code).status_code == 200
+    assert new_gateway(coop).pair(code).status_code == 403
+    assert len(browser.get("/api/v1/gateways").json()) == 1
+
+
 def test_a_claim_code_dies_after_fifteen_minutes(coop):
     _person, browser = coop.member()
     code = claim_for(browser)
@@ -214,6 +223,13 @@ def test_a_rotated_key_takes_over_and_the_old_one_counts_no_more(home, terms):
     home.key, home.counter = new_key, 0
     assert home.sync(known=(KnownConsent(consent_id="group-tariff", version=1),)).events == ()
     assert old_key is not new_key
+
+
+def test_a_rotation_whose_answer_was_lost_can_be_asked_again(home):
+    new_key = Ed25519PrivateKey.generate()
+    assert rotate(home, new_key).status_code == 204
+    assert rotate(home, new_key).status_code == 204
+    assert rotate(home, Ed25519PrivateKey.generate()).status_code == 403
 
 
 def test_rotation_needs_both_keys(home):
