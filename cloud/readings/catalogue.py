@@ -85,6 +85,13 @@ CREATE TABLE file (
     bytes INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE garbage (path TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE mirror_erasure (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    household TEXT NOT NULL,
+    meter TEXT,
+    quantity TEXT,
+    purpose TEXT
+);
 """
 
 

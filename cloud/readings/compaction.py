@@ -25,6 +25,7 @@ from cloud.readings.catalogue import LiveFile
 from cloud.readings.columns import Chunk, bucket_of, chunks_to_table
 from cloud.readings.inbox import Inbox
 from cloud.readings.leases import Leases
+from cloud.readings.mirror_feed import CHUNKS_KEPT_FOR_MIRROR_MAX, IS_MIRRORED, MIRRORED_UPTO
 from cloud.readings.ports import Compacted, Erased
 from gateway.wire.reading import StreamKey
 
@@ -251,9 +252,10 @@ def _replace_files(
 def _first_chunk_to_keep(connection: sqlite3.Connection) -> int:
     """First chunk that is not in a file yet, or that a mirror still needs."""
     first_waiting = catalogue.setting(connection, "compacted_upto") + 1
-    if not catalogue.setting(connection, "is_mirrored"):
+    if not catalogue.setting(connection, IS_MIRRORED):
         return first_waiting
-    return min(first_waiting, catalogue.setting(connection, "mirrored_upto") + 1)
+    first_unsent = catalogue.setting(connection, MIRRORED_UPTO) + 1
+    return min(first_waiting, max(first_unsent, first_waiting - CHUNKS_KEPT_FOR_MIRROR_MAX))
 
 
 def _forget_streams(
@@ -269,6 +271,11 @@ def _forget_streams(
         if key is None or found.key == key
     ]
     after = catalogue.setting(connection, "compacted_upto")
+    if catalogue.setting(connection, IS_MIRRORED) and numbers:
+        connection.execute(
+            "INSERT INTO mirror_erasure (household, meter, quantity, purpose) VALUES (?, ?, ?, ?)",
+            (household, *((key.meter, key.quantity, key.purpose) if key else (None, None, None))),
+        )
     waiting = batches = 0
     for number in numbers:
         waiting += connection.execute(

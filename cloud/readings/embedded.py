@@ -26,6 +26,7 @@ from cloud.readings.coverage import from_us, to_us
 from cloud.readings.grid import grid_of
 from cloud.readings.inbox import QUEUE_MAX, Inbox
 from cloud.readings.leases import Leases
+from cloud.readings.mirror_feed import MirrorFeed
 from cloud.readings.ports import CheckedBatch, Compacted, Erased, StoreCounts
 from cloud.readings.queries import Engine, Source, sum_of_homes
 from gateway.wire.batch import BatchAnswer
@@ -50,6 +51,7 @@ class EmbeddedStore:
     Args:
         folder: Where; made if it is not there.
         queue_max: Batches that may wait to be written.
+        is_mirrored: Keep what was compacted until `mirror_feed` was told that it was sent.
         on_step: Called with the name of each step of compaction and erasure; the crash tests
             stop there.
 
@@ -63,6 +65,7 @@ class EmbeddedStore:
         folder: Path,
         *,
         queue_max: int = QUEUE_MAX,
+        is_mirrored: bool = False,
         on_step: Callable[[str], None] = lambda _step: None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -82,6 +85,7 @@ class EmbeddedStore:
             root=folder, inbox=self._inbox, leases=self._leases, on_step=on_step
         )
         try:
+            self._feed = MirrorFeed(self._catalogue, self._inbox, is_wanted=is_mirrored)
             self._compaction.sweep()
         except BaseException:
             self.close()
@@ -189,6 +193,11 @@ class EmbeddedStore:
             files=len(files),
             bytes_on_disk=sum(file.size_bytes for file in files) + self._catalogue_bytes(),
         )
+
+    @property
+    def mirror_feed(self) -> MirrorFeed:
+        """What a mirror reads from; only useful with `is_mirrored`."""
+        return self._feed
 
     def close(self) -> None:
         """See `ReadingStore.close`."""
