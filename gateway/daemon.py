@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, timedelta
 from pathlib import Path
+from typing import Protocol
 
 from gateway.clock import Clock, ClockWatch, SystemClock
 from gateway.consent.book import ConsentBook
@@ -34,6 +35,13 @@ HELD_SAMPLES_MAX = 20_000
 """Samples kept in memory while the clock cannot be believed; then every second one goes."""
 TICK_S = 1.0
 log = logging.getLogger("commonwatt.gateway")
+
+
+class Served(Protocol):
+    """Something that serves until it is cancelled."""
+
+    async def serve(self) -> None:
+        """Serve."""
 
 
 @dataclass(slots=True)
@@ -134,7 +142,7 @@ class Daemon:
         ]
         tasks: list[asyncio.Task[object]] = [asyncio.create_task(loop()) for loop in loops]
         tasks += [asyncio.create_task(self._read(source)) for source in self.sources]
-        tasks += await self._serve()
+        tasks += self._serve()
         notify_systemd("READY=1")
         ended: asyncio.Task[object] = asyncio.create_task(stop.wait())
         try:
@@ -149,9 +157,24 @@ class Daemon:
             await asyncio.gather(ended, *tasks, return_exceptions=True)
             await self.flush()
 
-    async def _serve(self) -> list[asyncio.Task[object]]:
+    def _serve(self) -> list[asyncio.Task[object]]:
+        """Open the local page and the figures; neither must keep the readings from flowing."""
         servers: list[asyncio.Task[object]] = []
+        if self.settings.local_page.enabled:
+            from gateway.local_page.server import page_server  # noqa: PLC0415  the page is optional
+
+            servers.append(asyncio.create_task(self._keep_serving(page_server)))
         return servers
+
+    async def _keep_serving(self, make_server: Callable[[Daemon], Served]) -> None:
+        """Serve, and begin anew if the address is taken or the server falls over."""
+        while True:
+            try:
+                await make_server(self).serve()
+            except (OSError, SystemExit) as fault:
+                self.problems["page"] = f"the local page cannot be served ({fault})"
+                log.warning("the local page cannot be served: %s", fault)
+            await asyncio.sleep(30)
 
     async def _read(self, source: MeterSource) -> None:
         """Read one wire for ever; a wire that can never work is reported, the others go on."""
