@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Annotated, Any, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 
-from gateway.errors import GatewayError
+from gateway.errors import BadPayload, GatewayError
+
+if TYPE_CHECKING:
+    from gateway.decode.mqtt_payloads import Preset
 
 _P = ParamSpec("_P")
 
@@ -21,6 +24,18 @@ def register(app: typer.Typer) -> None:
     app.command("read", epilog="Example: coop-gateway read --map eastron_sdm630 --host 192.0.2.7")(
         _named_faults(read)
     )
+    decode = typer.Typer(help="Decode what was captured, without a meter.", no_args_is_help=True)
+    decode.command(
+        "frame",
+        epilog="Example: coop-gateway decode frame --map eastron_sdm630 "
+        "--request '01 04 00 00 00 02 71 CB' --response '01 04 04 43 67 AF 55 E2 10'",
+    )(_named_faults(decode_frame))
+    decode.command(
+        "mqtt",
+        epilog="Example: coop-gateway decode mqtt --preset tasmota_energy "
+        "--topic tele/plug/SENSOR < payload.json",
+    )(_named_faults(decode_mqtt))
+    app.add_typer(decode, name="decode")
 
 
 def _named_faults(command: Callable[_P, None]) -> Callable[_P, None]:
@@ -116,3 +131,79 @@ def read(
         print(f"  {name:<18} refused by this meter")
     for doubt in answer["doubts"]:
         print(f"  doubtful: {doubt}; is the map right?")
+
+
+def decode_frame(
+    map_name: MapOption,
+    request: Annotated[str, typer.Option(help="The captured request, in hex.")],
+    response: Annotated[str, typer.Option(help="The captured response, in hex.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Decode a captured Modbus exchange (RTU with CRC, or TCP with its header)."""
+    from gateway.catalogue import load_map
+    from gateway.decode.frames import exchange_of, frame_bytes
+
+    meter_map = load_map(map_name)
+    exchange = exchange_of(
+        frame_bytes(request, place="request"), frame_bytes(response, place="response")
+    )
+    quantities = meter_map.decode(exchange.registers)
+    answer = {
+        "map": meter_map.name,
+        "framing": exchange.framing,
+        "unit": exchange.unit,
+        "function": exchange.function,
+        "address": exchange.address,
+        "registers": list(exchange.words),
+        "quantities": quantities,
+    }
+    if as_json:
+        print(json.dumps(answer))
+        return
+    _print_quantities(quantities, nothing=f"{meter_map.name} has nothing at these registers")
+
+
+def decode_mqtt(
+    preset_name: Annotated[
+        str, typer.Option("--preset", help="Name of a shipped preset, or path of a preset file.")
+    ],
+    topic: Annotated[str, typer.Option(help="Topic of the message, as received.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Decode one MQTT payload from standard input. Names and numbers of people stay behind."""
+    from gateway.catalogue import load_preset
+    from gateway.decode.ha_discovery import discovered_sensor
+    from gateway.decode.mqtt_payloads import PAYLOAD_BYTES_MAX
+
+    preset = load_preset(preset_name)
+    payload = sys.stdin.buffer.read(PAYLOAD_BYTES_MAX + 1)
+    quantities = preset.decode(topic, payload)
+    answer: dict[str, Any] = {"preset": preset.name, "quantities": quantities}
+    if preset.discovery and (sensor := discovered_sensor(topic, payload)) is not None:
+        value = sensor.rule.values[0]
+        answer["announces"] = {
+            "quantity": value.quantity,
+            "topic": sensor.rule.topic,
+            "path": value.paths[0],
+            "unit": value.unit,
+        }
+    if not quantities and "announces" not in answer and not _is_known(preset, topic):
+        raise BadPayload(
+            topic=topic,
+            problem=f"not a topic of {preset.name}; it listens to {', '.join(preset.topics('+'))}",
+        )
+    if as_json:
+        print(json.dumps(answer))
+        return
+    _print_quantities(quantities, nothing="nothing of use in this message")
+
+
+def _is_known(preset: Preset, topic: str) -> bool:
+    return preset.discovery or any(message.matches(topic) for message in preset.messages)
+
+
+def _print_quantities(quantities: Mapping[str, int | float], *, nothing: str) -> None:
+    for name, number in quantities.items():
+        print(f"  {name:<18} {number}")
+    if not quantities:
+        print(f"  {nothing}")

@@ -37,6 +37,7 @@ class ValueRule:
         scale: Factor from the number to `unit`.
         sum_list: Whether a list at the place is to be summed (phases).
         unit_topic: Topic on which the device says its unit, if it does.
+        default: What its absence means, where the maker says so; otherwise absence is absence.
     """
 
     quantity: str
@@ -45,6 +46,7 @@ class ValueRule:
     scale: Fraction = Fraction(1)
     sum_list: bool = False
     unit_topic: str | None = None
+    default: int | None = None
 
     @property
     def kind(self) -> QuantityKind:
@@ -62,6 +64,8 @@ class ValueRule:
             unit: What the device said its unit is, if it said so.
         """
         number = self._number(payload)
+        if number is None:
+            number = self.default
         if number is None:
             return None
         return to_canonical(self.kind, number, self.scale * UNITS[unit or self.unit][1])

@@ -39,6 +39,7 @@ class _ValueTable(_Strict, frozen=True, kw_only=True):
     scale: Annotated[float, msgspec.Meta(gt=0, le=1e9)] | None = None
     sum_list: bool = False
     unit_topic: _Topic | None = None
+    default: Literal[0] | None = None
 
 
 class _MessageTable(_Strict, frozen=True, kw_only=True):
@@ -220,6 +221,7 @@ def _value(name: str, row: _ValueTable, topic: str, file: str) -> ValueRule:
         scale=Fraction(1) if row.scale is None else Fraction(str(row.scale)),
         sum_list=row.sum_list,
         unit_topic=row.unit_topic,
+        default=row.default,
     )
 
 
