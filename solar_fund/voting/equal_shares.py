@@ -18,7 +18,7 @@ from solar_fund.errors import ElectionInvalid
 from solar_fund.voting.ballots import Election
 from solar_fund.voting.outcome import Loss, LossKind, Outcome, Payments, Step, served_voters
 from solar_fund.voting.profile import VoteProfile, compile_profile
-from solar_fund.voting.shares_run import Run, ShareRun
+from solar_fund.voting.shares_run import Engine, Run, ShareRun
 from solar_fund.voting.tie_break import TieBreak, lot_ranks
 from solar_fund.voting.utilitarian import most_votes_first
 
@@ -48,6 +48,7 @@ class SharesOptions:
         must_fund: Project ids paid from the budget before it is shared out.
         min_support: Votes (points) that a project needs to be counted at all.
         carry_over: Money from the last round, added to the budget [currency unit].
+        engine: What finds the candidates; "auto" takes numba for large elections when installed.
     """
 
     utility: Utility = "cost"
@@ -60,6 +61,7 @@ class SharesOptions:
     must_fund: tuple[str, ...] = ()
     min_support: int = 0
     carry_over: Fraction = Fraction(0)
+    engine: Engine = "auto"
 
 
 def equal_shares(election: Election, options: SharesOptions | None = None) -> Outcome:
@@ -115,7 +117,9 @@ class _Count:
         self._contenders = [
             n for n in open_projects if profile.costs[n] > 0 and profile.groups[n] not in blocked
         ]
-        self._runner = ShareRun(profile, self._contenders, self._tie, options.utility == "cost")
+        self._runner = ShareRun(
+            profile, self._contenders, self._tie, options.utility == "cost", options.engine
+        )
         self._start = self._shared / profile.n_voters
         if options.integral:
             scale = profile.cost_scale

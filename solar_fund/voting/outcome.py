@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
 
+import numpy as np
+
 from solar_fund.errors import ElectionInvalid
 from solar_fund.voting.profile import VoteProfile
 from solar_fund.voting.shares_exact import ExactPurchase
@@ -96,7 +98,7 @@ class Payments:
             # Rows are in rising order within a project.
             place = int(rows.searchsorted(row))
             if place < len(rows) and rows[place] == row:
-                amount = purchase.paid[int(purchase.payer_class[place])]
+                amount = purchase.paid_by_class(int(purchase.payer_class[place]))
                 name = self.profile.project_ids[purchase.number]
                 paid[name] = self.profile.in_currency(amount)
         return paid
@@ -168,8 +170,10 @@ class Outcome:
 
 def served_voters(profile: VoteProfile, selected: Sequence[int]) -> int:
     """Count the voters who support at least one of the projects."""
-    rows = {int(row) for number in selected for row in profile.rows[profile.span(number)]}
-    return int(sum(profile.row_weight[row] for row in rows))
+    served = np.zeros(len(profile.row_weight), dtype=np.bool_)
+    for number in selected:
+        served[profile.rows[profile.span(number)]] = True
+    return int(profile.row_weight[served].sum())
 
 
 def plain_outcome(

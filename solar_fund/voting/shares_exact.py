@@ -25,7 +25,8 @@ class ExactPurchase:
         spent_voters: Voters who paid all they had left, being less than the share.
         spent_total: What the latter paid together [1/cost_scale currency unit].
         payer_class: For each supporting row, an index into `paid`.
-        paid: Amounts per voter [1/cost_scale currency unit].
+        paid_parts: Amounts per voter [1/paid_per_unit of 1/cost_scale currency unit].
+        paid_per_unit: Common denominator of those.
     """
 
     number: int
@@ -34,7 +35,12 @@ class ExactPurchase:
     spent_voters: int
     spent_total: Fraction
     payer_class: Ints
-    paid: tuple[Fraction, ...]
+    paid_parts: tuple[int, ...]
+    paid_per_unit: int
+
+    def paid_by_class(self, index: int) -> Fraction:
+        """Return what one voter of a class paid [1/cost_scale currency unit]."""
+        return Fraction(self.paid_parts[index], self.paid_per_unit)
 
 
 class ExactMoney:
@@ -85,21 +91,21 @@ class ExactMoney:
             scaled.numerator * p <= m * scaled.denominator
             for m, p in zip(money, points, strict=True)
         ]
-        paid = tuple(
-            share * p if is_full else Fraction(m, self._denominator)
-            for m, p, is_full in zip(money, points, full, strict=True)
-        )
+        short = [i for i, is_full in enumerate(full) if not is_full]
+        spent_parts = sum(money[i] * weight[i] for i in short)
+        spent_voters = sum(weight[i] for i in short)
         purchase = ExactPurchase(
             number=number,
             share=share,
-            share_voters=sum(w for w, is_full in zip(weight, full, strict=True) if is_full),
-            spent_voters=sum(w for w, is_full in zip(weight, full, strict=True) if not is_full),
-            spent_total=sum(
-                (p * w for p, w, is_full in zip(paid, weight, full, strict=True) if not is_full),
-                Fraction(0),
-            ),
+            share_voters=sum(weight) - spent_voters,
+            spent_voters=spent_voters,
+            spent_total=Fraction(spent_parts, self._denominator),
             payer_class=index,
-            paid=paid,
+            paid_parts=tuple(
+                scaled.numerator * p if is_full else m * scaled.denominator
+                for m, p, is_full in zip(money, points, full, strict=True)
+            ),
+            paid_per_unit=self._denominator * scaled.denominator,
         )
         self._settle(number, money, points, full, scaled, index)
         self.bought += 1

@@ -2,6 +2,7 @@
 
 from heapq import heapify, heappop, heappush
 from math import inf
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,33 @@ from solar_fund.voting.profile import VoteProfile
 GUARD = 1e-9
 
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Places = npt.NDArray[np.int64]
+
+
+class FloatMoney(Protocol):
+    """What a run needs of a float engine."""
+
+    def start(self, endowment: float, contenders: list[int]) -> None:
+        """Begin a run."""
+
+    def best(self, at_least: float = 0.0) -> list[tuple[float, int]]:
+        """Return the cheapest contenders with all that may tie."""
+
+    def is_doubtful(self, number: int) -> bool:
+        """Tell whether affordability was too near to call."""
+
+    def is_at_floor(self, number: int) -> bool:
+        """Tell whether all supporters surely pay alike."""
+
+    def hold(self, money: Floats) -> None:
+        """Replace what each row holds."""
+
+    def drop(self, numbers: set[int]) -> None:
+        """Take projects out of the race."""
+
+    def buy(self, number: int, price: float) -> None:
+        """Take the price from the supporters."""
 
 
 class NumpyMoney:
@@ -39,13 +67,13 @@ class NumpyMoney:
         self._votes = [float(votes) for votes in profile.votes]
         self._money: Floats = np.empty(0)
         self._bounds: list[tuple[float, int]] = []
-        self.doubtful: set[int] = set()
-        self.at_floor: set[int] = set()
+        self._doubtful: set[int] = set()
+        self._at_floor: set[int] = set()
 
     def start(self, endowment: float, contenders: list[int]) -> None:
         """Give every voter the endowment and put the contenders in the race."""
-        self.doubtful.clear()
-        self.at_floor.clear()
+        self._doubtful.clear()
+        self._at_floor.clear()
         self._money = np.full(self._n_rows, endowment)
         self._bounds = [
             (self._costs[n] / self._votes[n] / self._worth[n], n)
@@ -63,16 +91,16 @@ class NumpyMoney:
 
         Returns:
             (price, project number), cheapest first; empty when nothing is affordable. Numbers
-            whose affordability is too near to call are listed, and named in `doubtful`. Numbers
-            in `at_floor` are surely paid for by all supporters alike, so their price is the
-            lowest they can ever have.
+            whose affordability is too near to call are listed, too; `is_doubtful` tells. For
+            those of `is_at_floor` all supporters surely pay alike, so their price is the lowest
+            they can ever have.
         """
         lowest = inf
         seen: list[tuple[float, int]] = []
         bounds = self._bounds
         while bounds and bounds[0][0] <= max(lowest, at_least) * (1 + GUARD):
-            _, number = heappop(bounds)
-            price = self._price(number)
+            bound, number = heappop(bounds)
+            price = self._price(number, bound)
             if price is not None:
                 seen.append((price, number))
                 lowest = min(lowest, price)
@@ -80,6 +108,14 @@ class NumpyMoney:
             heappush(bounds, entry)
         limit = max(lowest, at_least) * (1 + GUARD)
         return sorted(entry for entry in seen if entry[0] <= limit)
+
+    def is_doubtful(self, number: int) -> bool:
+        """Tell whether it was too near to call if the supporters can pay."""
+        return number in self._doubtful
+
+    def is_at_floor(self, number: int) -> bool:
+        """Tell whether all supporters surely pay alike."""
+        return number in self._at_floor
 
     def hold(self, money: Floats) -> None:
         """Replace what each row holds by better figures from the exact engine."""
@@ -99,39 +135,39 @@ class NumpyMoney:
         self._money[rows] = np.maximum(self._money[rows] - due, 0.0)
         self.drop({number})
 
-    def _price(self, number: int) -> float | None:
+    def _price(self, number: int, bound: float) -> float | None:
         """Return the price per worth, or nothing when the supporters surely cannot pay."""
         span = slice(self._first[number], self._first[number + 1])
         money = self._money[self._rows[span]]
         weight = self._weight[span]
-        held = money * weight
         cost = self._costs[number]
-        total = float(held.sum())
+        # A dot product adds up in blocks, so its rounding stays far below the guard.
+        total = float(money @ weight)
         if total < cost * (1 - GUARD):
             return None
         if total <= cost * (1 + GUARD):
-            self.doubtful.add(number)
+            self._doubtful.add(number)
         if self._points is None:
             ceiling, voice = money, weight
         else:
             ceiling, voice = money / self._points[span], weight * self._points[span]
-        paying = self._votes[number]
-        share = cost / paying
+        votes = self._votes[number]
+        share = cost / votes
         if float(ceiling.min()) >= share * (1 + GUARD):
-            self.at_floor.add(number)
+            self._at_floor.add(number)
             return share / self._worth[number]
-        self.at_floor.discard(number)
-        n_poor = 0
+        self._at_floor.discard(number)
+        # The search may begin at any lower bound; it ends at the same price.
+        share = max(share, bound * self._worth[number])
+        n_poor = -1
         while True:
-            poor = ceiling < share
-            count = int(np.count_nonzero(poor))
-            if count == n_poor:
-                break
-            n_poor = count
-            paying = float(voice[~poor].sum())
+            poor = np.flatnonzero(ceiling < share)
+            if len(poor) == n_poor:
+                return share / self._worth[number]
+            n_poor = len(poor)
+            paying = votes - float(voice[poor].sum())
+            # Whole numbers below 2^53 add up exactly, so this is zero when nobody is left.
             if paying <= 0:
-                share = float(ceiling.max())
-                break
-            # Rounding may put the last share a hair below the former; it never truly falls.
-            share = max(share, (cost - float(held[poor].sum())) / paying)
-        return share / self._worth[number]
+                return float(ceiling.max()) / self._worth[number]
+            poor_money = float(money[poor] @ weight[poor])
+            share = max(share, (cost - poor_money) / paying)

@@ -2,13 +2,20 @@
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from importlib.util import find_spec
+from typing import Literal
 
 import numpy as np
 
 from solar_fund.voting.profile import VoteProfile
 from solar_fund.voting.shares_exact import ExactMoney, ExactPurchase
-from solar_fund.voting.shares_numpy import NumpyMoney
+from solar_fund.voting.shares_numpy import FloatMoney, NumpyMoney
 from solar_fund.voting.tie_break import TieBreak
+
+Engine = Literal["auto", "numpy", "numba"]
+
+# Below this many supports numpy is done before numba has been loaded.
+NUMBA_SUPPORTS_MIN = 50_000
 
 # Stretches over which add-opt may jump at once, in raises.
 JUMP_MAX = 2**20
@@ -34,6 +41,17 @@ class Run:
     money_left: dict[int, Fraction] = field(default_factory=dict)
 
 
+def _float_engine(profile: VoteProfile, cost_utility: bool, engine: Engine) -> FloatMoney:
+    """Choose the engine; the result never depends on it."""
+    large = len(profile.rows) >= NUMBA_SUPPORTS_MIN and find_spec("numba") is not None
+    if engine == "numba" or (engine == "auto" and large):
+        # Loading the compiler takes a moment that small elections need not spend.
+        from solar_fund.voting.shares_numba import NumbaMoney  # noqa: PLC0415
+
+        return NumbaMoney(profile, cost_utility)
+    return NumpyMoney(profile, cost_utility)
+
+
 class ShareRun:
     """Runs equal shares again and again over one election."""
 
@@ -43,6 +61,7 @@ class ShareRun:
         contenders: list[int],
         tie: TieBreak,
         cost_utility: bool,
+        engine: Engine = "auto",
     ) -> None:
         """Prepare the arrays once."""
         self._profile = profile
@@ -65,7 +84,7 @@ class ShareRun:
             )
             for n in contenders
         }
-        self._floats = NumpyMoney(profile, cost_utility)
+        self._floats = _float_engine(profile, cost_utility, engine)
         self._rivals = {
             n: {
                 m
@@ -132,7 +151,7 @@ class ShareRun:
             if price_now is None:
                 return None
             prices.append(price_now)
-            at_floor.append(number in floats.at_floor)
+            at_floor.append(floats.is_at_floor(number))
             self._take(number, price_now)
         if floats.best():
             return None
@@ -172,7 +191,7 @@ class ShareRun:
             self._take(number, price)
             sequence.append(number)
             prices.append(price)
-            at_floor.append(number in floats.at_floor)
+            at_floor.append(floats.is_at_floor(number))
             if proof:
                 purchases.append(proof.buy(number))
                 floats.hold(proof.left_by_row_in_floats())
@@ -194,11 +213,11 @@ class ShareRun:
         price, number = near[0]
         if len(near) > 1:
             price, number = min(near, key=lambda entry: self._floor[entry[1]])
-            if number not in self._floats.at_floor or not all(
+            if not self._floats.is_at_floor(number) or not all(
                 self._never_after(number, rival) for _, rival in near if rival != number
             ):
                 return price, -1
-        return price, -1 if number in self._floats.doubtful else number
+        return price, -1 if self._floats.is_doubtful(number) else number
 
     def _decide(self, exact: ExactMoney, near: list[tuple[float, int]], step: int) -> int | None:
         """Return the cheapest of several near calls, or nothing when none can be paid for."""
