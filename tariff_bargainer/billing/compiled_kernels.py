@@ -7,6 +7,8 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from tariff_bargainer.billing.kernels import BlocksInOrder
+
 Floats = NDArray[np.float64]
 Loads = NDArray[np.float32] | NDArray[np.float64]
 
@@ -133,73 +135,111 @@ def _sum_runs(loads: Loads, run_start: NDArray[np.int64], sums: Floats) -> None:
             sums[home, run] = total
 
 
-def highest_by_group(values: Floats, group: NDArray[np.int64], n_groups: int) -> Floats:
+def highest_by_group(values: Floats, groups: NDArray[np.int64], n_groups: int) -> Floats:
     """See `kernels.highest_by_group`."""
-    highest = np.zeros((len(values), n_groups))
-    _highest_by_group(values, group, highest)
+    highest = np.zeros((len(groups), len(values), n_groups))
+    _highest_by_group(values, groups.astype(np.uint32), highest)
     return highest
 
 
 @njit(parallel=True, cache=True)
-def _highest_by_group(values: Floats, group: NDArray[np.int64], highest: Floats) -> None:
-    """Keep the highest value of each group of columns."""
+def _highest_by_group(values: Floats, groups: NDArray[np.uint32], highest: Floats) -> None:
+    """Keep the highest value of each group of columns; a row stays in cache for all groupings."""
     for row in prange(values.shape[0]):
         source = values[row]
-        target = highest[row]
-        for column in range(len(group)):
-            target[group[column]] = max(source[column], target[group[column]])
+        for grouping in range(len(groups)):
+            group = groups[grouping]
+            target = highest[grouping, row]
+            for column in range(len(group)):
+                target[group[column]] = max(source[column], target[group[column]])
 
 
 def chronological_cost(
-    energy: Floats,
-    month: NDArray[np.int32],
-    reset: NDArray[np.int64],
-    period: NDArray[np.int16],
+    energy: Floats, month_start: NDArray[np.int64], charge: BlocksInOrder, cost: Floats
+) -> None:
+    """See `kernels.chronological_cost`; adds the cost of one charge to `cost`."""
+    _chronological(
+        energy,
+        month_start,
+        charge.fresh,
+        charge.period.astype(np.uint16),
+        charge.edges,
+        charge.rates,
+        charge.scale,
+        charge.own_counters,
+        cost,
+    )
+
+
+@njit(cache=True)
+def _cross(
+    before: float,
+    after: float,
+    tier: int,
     edges: Floats,
     rates: Floats,
-    scale: Floats,
-    own_counters: bool,
-) -> Floats:
-    """See `kernels.chronological_cost`."""
-    cost = np.zeros(scale.shape)
-    fresh = np.concatenate(([True], np.diff(reset) != 0))
-    _chronological(energy, month, fresh, period, edges, rates, scale, own_counters, cost)
-    return cost
+    factor: float,
+    spent: float,
+) -> tuple[float, int]:
+    """Price one run that leaves its block; give the new sum and the block it ends in."""
+    while True:
+        last = tier + 1 == len(rates)
+        top = np.inf if last else edges[tier + 1] * factor
+        part = min(after, top) - max(before, edges[tier] * factor)
+        if part > 0.0:
+            spent += part * rates[tier]
+        if after <= top:
+            return spent, tier
+        tier += 1
 
 
 @njit(parallel=True, cache=True)
 def _chronological(
     energy: Floats,
-    month: NDArray[np.int32],
+    month_start: NDArray[np.int64],
     fresh: NDArray[np.bool_],
-    period: NDArray[np.int16],
+    period: NDArray[np.uint16],
     edges: Floats,
     rates: Floats,
     scale: Floats,
     own_counters: bool,
     cost: Floats,
 ) -> None:
-    """Fill blocks run by run."""
-    n_tiers = rates.shape[1]
+    """Fill blocks run by run; each period remembers its open block, so most runs cost one test."""
+    n_periods, n_tiers = rates.shape
     for home in prange(energy.shape[0]):
-        counter = np.zeros(len(rates))
-        spent = cost[home]
-        for run in range(energy.shape[1]):
-            if fresh[run]:
-                counter[:] = 0.0
-            here = period[run]
-            column = here if own_counters else 0
-            before = counter[column]
-            after = before + energy[home, run]
-            counter[column] = after
-            factor = scale[home, month[run]]
-            for tier in range(n_tiers):
-                last = tier + 1 == n_tiers
-                high = np.inf if last else edges[here, tier + 1] * factor
-                if high <= before:
+        counter = np.zeros(n_periods)
+        block = np.zeros(n_periods, np.int64)
+        high = np.zeros(n_periods)
+        rate = np.zeros(n_periods)
+        row = energy[home]
+        for month in range(len(month_start) - 1):
+            factor = scale[home, month]
+            spent = 0.0
+            # Limits may change with the month, so that the open blocks are found anew.
+            for p in range(n_periods):
+                block[p] = 0
+                high[p] = edges[p, 1] * factor if n_tiers > 1 else np.inf
+                rate[p] = rates[p, 0]
+            for run in range(month_start[month], month_start[month + 1]):
+                here = period[run]
+                if fresh[run]:
+                    for p in range(n_periods):
+                        counter[p] = 0.0
+                        block[p] = 0
+                        high[p] = edges[p, 1] * factor if n_tiers > 1 else np.inf
+                        rate[p] = rates[p, 0]
+                column = here if own_counters else 0
+                before = counter[column]
+                after = before + row[run]
+                counter[column] = after
+                if after <= high[here]:
+                    spent += (after - before) * rate[here]
                     continue
-                part = min(after, high) - max(before, edges[here, tier] * factor)
-                if part > 0.0:
-                    spent[month[run]] += part * rates[here, tier]
-                if after <= high:
-                    break
+                spent, tier = _cross(
+                    before, after, block[here], edges[here], rates[here], factor, spent
+                )
+                block[here] = tier
+                high[here] = edges[here, tier + 1] * factor if tier + 1 < n_tiers else np.inf
+                rate[here] = rates[here, tier]
+            cost[home, month] += spent

@@ -132,6 +132,17 @@ def linked_prices(link: IndexLink, price_nano_per_kwh: NDArray[np.int64]) -> tup
     return prices, scale * NANO
 
 
+def linked_floats(link: IndexLink, price_nano_per_kwh: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Apply losses, markup, cap and floor in floats [currency/kWh], for comparing tariffs."""
+    index = price_nano_per_kwh.astype(np.float64) / NANO
+    price: NDArray[np.float64] = index * float(link.loss_factor) + float(link.markup_per_kwh)
+    if link.cap_per_kwh is not None:
+        price = np.minimum(price, float(link.cap_per_kwh))
+    if link.floor_per_kwh is not None:
+        price = np.maximum(price, float(link.floor_per_kwh))
+    return price
+
+
 def monthly_index_cost(
     link: IndexLink,
     metered: MeteredEnergy,

@@ -5,6 +5,8 @@ last bit; a test holds them to that. Loads are added in 64-bit floats, interval 
 """
 
 import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 
 import numpy as np
@@ -107,69 +109,99 @@ def _segments(run_cell: NDArray[np.int32]) -> list[tuple[int, int]]:
 
 
 def highest_by_group(
-    values: Floats, group: NDArray[np.int64], n_groups: int, *, compiled: bool | None = None
+    values: Floats, groups: NDArray[np.int64], n_groups: int, *, compiled: bool | None = None
 ) -> Floats:
-    """Keep the highest value of each group of columns, shape (n_rows, n_groups); zero if none."""
-    if use_compiled(values.size * 8, compiled):
+    """Keep the highest value of each group of columns, under several groupings.
+
+    Args:
+        values: Values that are not negative, shape (n_rows, n_columns).
+        groups: Group of each column under each grouping, shape (n_groupings, n_columns).
+        n_groups: Number of groups.
+        compiled: Whether to use numba; None decides by size.
+
+    Returns:
+        Highest values, zero for a group without columns, shape (n_groupings, n_rows, n_groups).
+    """
+    if use_compiled(values.size * len(groups), compiled):
         from tariff_bargainer.billing import compiled_kernels  # noqa: PLC0415 - optional numba
 
-        return compiled_kernels.highest_by_group(values, group, n_groups)
-    highest = np.zeros((len(values), n_groups))
-    order = np.argsort(group, kind="stable")
-    present, starts = np.unique(group[order], return_index=True)
-    highest[:, present] = np.maximum.reduceat(values[:, order], starts, axis=1)
+        return compiled_kernels.highest_by_group(values, groups, n_groups)
+    highest = np.zeros((len(groups), len(values), n_groups))
+    for target, group in zip(highest, groups, strict=True):
+        order = np.argsort(group, kind="stable")
+        present, starts = np.unique(group[order], return_index=True)
+        target[:, present] = np.maximum.reduceat(values[:, order], starts, axis=1)
     return highest
 
 
-def chronological_cost(
-    energy: Floats,
-    month: NDArray[np.int32],
-    reset: NDArray[np.int64],
-    period: NDArray[np.int16],
-    edges: Floats,
-    rates: Floats,
-    scale: Floats,
-    *,
-    own_counters: bool,
-    compiled: bool | None = None,
-) -> Floats:
-    """Price blocks in the order of use.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BlocksInOrder:
+    """Blocks of one charge, to be filled in the order of use.
 
-    Args:
-        energy: Energy per home and run, shape (n_homes, n_runs).
-        month: Position of the month of each run, shape (n_runs,).
-        reset: Counting group of each run; blocks start anew when it changes.
+    Attributes:
+        fresh: True for the runs at which blocks start anew, shape (n_runs,).
         period: Period of each run, shape (n_runs,).
         edges: Edges of the blocks per period from 0 to infinity, shape (n_periods, n_tiers + 1).
         rates: Price of each block, shape (n_periods, n_tiers).
         scale: Multiplier of the edges per home and month, shape (n_homes, n_months).
         own_counters: Whether each period counts on its own.
+    """
+
+    fresh: NDArray[np.bool_]
+    period: NDArray[np.int16]
+    edges: Floats
+    rates: Floats
+    scale: Floats
+    own_counters: bool
+
+
+def chronological_cost(
+    energy: Floats,
+    month_start: NDArray[np.int64],
+    charges: Sequence[BlocksInOrder],
+    *,
+    compiled: bool | None = None,
+) -> Floats:
+    """Price blocks in the order of use, for several charges.
+
+    Args:
+        energy: Energy per home and run, shape (n_homes, n_runs).
+        month_start: First run of each month, and the end, shape (n_months + 1,).
+        charges: The charges.
         compiled: Whether to use numba; None decides by size.
 
     Returns:
-        Cost per home and month, shape (n_homes, n_months).
+        Cost per charge, home and month, shape (n_charges, n_homes, n_months).
     """
-    if use_compiled(energy.size, compiled):
+    cost = np.zeros((len(charges), len(energy), len(month_start) - 1))
+    if use_compiled(energy.size * len(charges), compiled):
         from tariff_bargainer.billing import compiled_kernels  # noqa: PLC0415 - optional numba
 
-        return compiled_kernels.chronological_cost(
-            energy, month, reset, period, edges, rates, scale, own_counters
-        )
-    n_homes, n_runs = energy.shape
-    cost = np.zeros(scale.shape)
-    counter = np.zeros((n_homes, len(rates)))
-    for run in range(n_runs):
-        if run and reset[run] != reset[run - 1]:
-            counter[:] = 0.0
-        here = int(period[run])
-        column = here if own_counters else 0
-        before = counter[:, column].copy()
-        after = before + energy[:, run]
-        counter[:, column] = after
-        factor = scale[:, month[run]]
-        for tier in range(rates.shape[1]):
-            low = edges[here, tier] * factor
-            high = edges[here, tier + 1] * factor if tier + 1 < rates.shape[1] else np.inf
-            part = np.minimum(after, high) - np.maximum(before, low)
-            cost[:, month[run]] += np.maximum(part, 0.0) * rates[here, tier]
+        for target, charge in zip(cost, charges, strict=True):
+            compiled_kernels.chronological_cost(energy, month_start, charge, target)
+        return cost
+    for target, charge in zip(cost, charges, strict=True):
+        _chronological(energy, month_start, charge, target)
     return cost
+
+
+def _chronological(
+    energy: Floats, month_start: NDArray[np.int64], charge: BlocksInOrder, cost: Floats
+) -> None:
+    n_tiers = charge.rates.shape[1]
+    counter = np.zeros((len(energy), len(charge.rates)))
+    for month in range(len(month_start) - 1):
+        factor = charge.scale[:, month]
+        for run in range(month_start[month], month_start[month + 1]):
+            if charge.fresh[run]:
+                counter[:] = 0.0
+            here = int(charge.period[run])
+            column = here if charge.own_counters else 0
+            before = counter[:, column].copy()
+            after = before + energy[:, run]
+            counter[:, column] = after
+            for tier in range(n_tiers):
+                low = charge.edges[here, tier] * factor
+                high = charge.edges[here, tier + 1] * factor if tier + 1 < n_tiers else np.inf
+                part = np.minimum(after, high) - np.maximum(before, low)
+                cost[:, month] += np.maximum(part, 0.0) * charge.rates[here, tier]

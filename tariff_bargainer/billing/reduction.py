@@ -1,8 +1,8 @@
 """Loads reduced on one wall clock, for all the tariffs that keep it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,17 +51,16 @@ class Reduction:
 
     portfolio: Portfolio
     compiled: bool | None
-    tariffs: list[Tariff] = field(default_factory=list)
+    tariffs: list[Tariff]
     grid: CellGrid = field(init=False)
     imported: dict[int, LoadCells] = field(default_factory=dict)
     exported: LoadCells | None = None
-    shares: list[Fraction] = field(default_factory=list)
+    shares: Floats = field(default_factory=lambda: np.zeros(0))
     peaks: dict[tuple[int, bytes], Floats] = field(default_factory=dict)
     hours: dict[str, Floats] = field(default_factory=dict)
-
-    def want(self, tariff: Tariff) -> None:
-        """Ask for what a tariff needs."""
-        self.tariffs.append(tariff)
+    cell_periods: dict[int, tuple[tuple[Period, ...], NDArray[np.int16]]] = field(
+        default_factory=dict
+    )
 
     def window_s(self, charge: DemandCharge) -> int:
         """Demand window of a charge, never finer than the intervals [s]."""
@@ -89,19 +88,24 @@ class Reduction:
         if self.portfolio.export_wh is not None:
             self.exported = self._cells(self.portfolio.export_wh, self.portfolio.step_s)
         counts = np.bincount(self.grid.calendar.month_index, minlength=self.grid.n_months)
-        self.shares = [
-            Fraction(int(count) * self.portfolio.step_s, month_seconds(*month, first.timezone))
-            for month, count in zip(self.grid.calendar.months, counts, strict=True)
-        ]
+        whole_s = [month_seconds(*month, first.timezone) for month in self.grid.calendar.months]
+        self.shares = counts * self.portfolio.step_s / np.array(whole_s)
 
     def _cells(self, loads: Loads, window_s: int) -> LoadCells:
         return reduce_loads(
             loads, self.grid, self.portfolio.step_s, window_s=window_s, numba=self.compiled
         )
 
-    def cells(self, direction: str) -> LoadCells | None:
-        """Cells of import or export; None when nothing is exported."""
-        return next(iter(self.imported.values())) if direction == "import" else self.exported
+    @property
+    def import_cells(self) -> LoadCells:
+        """Cells of import, of any window."""
+        return next(iter(self.imported.values()))
+
+    def cells(self, direction: str) -> LoadCells:
+        """Cells of import or export; export must be metered."""
+        if direction == "import" or self.exported is None:
+            return self.import_cells
+        return self.exported
 
     def loads(self, direction: str) -> Loads:
         """Import or export per interval [Wh]; export must be metered."""
@@ -119,18 +123,40 @@ class Reduction:
             self.hours[direction] = energy
         return self.hours[direction]
 
-    def peaks_kw(self, window_s: int, period: NDArray[np.int16], n_periods: int) -> Floats:
-        """Highest window by home, month and period [kW]."""
-        key = (window_s, period.tobytes())
-        if key not in self.peaks:
-            cells = self.imported[window_s]
-            months = np.repeat(np.arange(self.grid.n_months), self.grid.cells_per_month)
-            group = months * n_periods + period
+    def period_of_cell(self, periods: tuple[Period, ...], tariff: Tariff) -> NDArray[np.int16]:
+        """Period of a charge in each cell, kept because charges ask more than once."""
+        key = id(periods)
+        if key not in self.cell_periods:
+            found = self.grid.period_of_cell(table_of(periods, tariff))
+            # The periods are kept beside the result, so that their id is not given away again.
+            self.cell_periods[key] = (periods, found)
+        return self.cell_periods[key][1]
+
+    def find_peaks(self, wanted: Iterable[tuple[int, NDArray[np.int16]]]) -> None:
+        """Find the highest windows for many charges in one pass over the cells."""
+        fresh: dict[int, dict[bytes, NDArray[np.int16]]] = {}
+        for window_s, period in wanted:
+            if (window_s, period.tobytes()) not in self.peaks:
+                fresh.setdefault(window_s, {})[period.tobytes()] = period
+        months = np.repeat(np.arange(self.grid.n_months), self.grid.cells_per_month)
+        for window_s, by_key in fresh.items():
+            if window_s not in self.imported:
+                self.imported[window_s] = self._cells(self.portfolio.import_wh, window_s)
+            n_periods = max(int(period.max()) for period in by_key.values()) + 1
             found = highest_by_group(
-                cells.peak_kw, group, self.grid.n_months * n_periods, compiled=self.compiled
+                self.imported[window_s].peak_kw,
+                np.stack([months * n_periods + period for period in by_key.values()]),
+                self.grid.n_months * n_periods,
+                compiled=self.compiled,
             )
-            self.peaks[key] = found.reshape(-1, self.grid.n_months, n_periods)
-        return self.peaks[key]
+            shape = (self.portfolio.n_homes, self.grid.n_months, n_periods)
+            for key, highest in zip(by_key, found, strict=True):
+                self.peaks[window_s, key] = highest.reshape(shape)
+
+    def peaks_kw(self, window_s: int, period: NDArray[np.int16]) -> Floats:
+        """Highest window by home, month and period [kW]."""
+        self.find_peaks([(window_s, period)])
+        return self.peaks[window_s, period.tobytes()]
 
 
 def _weekdays_are_alike(table: ScheduleTable) -> bool:

@@ -91,28 +91,32 @@ def sweep(
         Annual amounts by home, tariff and component.
     """
     parts = {name: np.zeros((portfolio.n_homes, len(tariffs))) for name in PARTS}
-    reasons = []
-    reductions: dict[tuple[str, frozenset[date]], Reduction] = {}
-    for tariff in tariffs:
-        own = tariff.metering if metering is None else metering
-        reason = why_exact(tariff, portfolio, own)
-        reasons.append(reason)
-        if not reason:
-            clock = (tariff.timezone, holidays_for(tariff, portfolio))
-            reductions.setdefault(clock, Reduction(portfolio, compiled)).want(tariff)
-    for reduction in reductions.values():
-        reduction.reduce()
+    own = [tariff.metering if metering is None else metering for tariff in tariffs]
+    reasons = [
+        why_exact(tariff, portfolio, metered) for tariff, metered in zip(tariffs, own, strict=True)
+    ]
+    clocks: dict[tuple[str, frozenset[date]], list[int]] = {}
+    done = 0
     for position, tariff in enumerate(tariffs):
-        own = tariff.metering if metering is None else metering
         if reasons[position]:
-            _price_exactly(parts, position, portfolio, tariff, own, index, conditions)
+            _price_exactly(parts, position, portfolio, tariff, own[position], index, conditions)
+            done += 1
+            if progress:
+                progress(done, len(tariffs))
         else:
             clock = (tariff.timezone, holidays_for(tariff, portfolio))
-            amounts = price_on_cells(reductions[clock], tariff, own, index or {}, conditions)
+            clocks.setdefault(clock, []).append(position)
+    for positions in clocks.values():
+        reduction = Reduction(portfolio, compiled, [tariffs[p] for p in positions])
+        reduction.reduce()
+        wanted = [(tariffs[p], own[p]) for p in positions]
+        made = price_on_cells(reduction, wanted, index or {}, conditions)
+        for position, amounts in zip(positions, made, strict=True):
             for name, table in parts.items():
                 table[:, position] = getattr(amounts, name).sum(axis=1)
-        if progress:
-            progress(position + 1, len(tariffs))
+            done += 1
+            if progress:
+                progress(done, len(tariffs))
     return SweepResult(
         names=tuple(tariff.name for tariff in tariffs),
         currencies=tuple(tariff.currency for tariff in tariffs),

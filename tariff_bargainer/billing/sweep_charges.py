@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date
-from fractions import Fraction
+from decimal import Decimal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tariff_bargainer.billing.month_charges import amount_for_month
-from tariff_bargainer.tariffs.tariff import Discount, Tariff, Tax
+from tariff_bargainer.billing.month_charges import AVERAGE_DAYS_PER_MONTH
+from tariff_bargainer.tariffs.tariff import Discount, Per, Tariff, Tax
 
 Floats = NDArray[np.float64]
 Months = Sequence[tuple[int, int]]
@@ -56,16 +56,13 @@ def add_month_charges(
     amounts: HomeMonths,
     tariff: Tariff,
     months: Months,
-    shares: Sequence[Fraction],
+    shares: Floats,
     month_kwh: Floats,
     conditions: AbstractSet[str],
 ) -> None:
     """Add standing charges, minimum bills, discounts and taxes, as `billing.bill` does."""
-    for index, (month, share) in enumerate(zip(months, shares, strict=True)):
-        for charge in tariff.standing:
-            amounts.fixed[:, index] += float(
-                amount_for_month(Fraction(charge.amount), charge.per, month, share)
-            )
+    for charge in tariff.standing:
+        amounts.fixed += _each_month(charge.amount, charge.per, months, shares)
     credit = amounts.export_credit
     payout = np.zeros(credit.shape)
     if tariff.net_billing.carry == "next-month":
@@ -78,6 +75,15 @@ def add_month_charges(
             _add_discount(amounts, discount, start, months, shares)
     for tax in tariff.taxes:
         _add_tax(amounts, tax, month_kwh)
+
+
+def _each_month(amount: Decimal, per: Per, months: Months, shares: Floats) -> Floats:
+    """Bring an amount per day, month or year to every month, shape (n_months,)."""
+    if per == "day":
+        days = np.array([float(days_in(month)) for month in months])
+        return shares * days * float(amount)
+    factor = {"average-day": float(AVERAGE_DAYS_PER_MONTH), "month": 1.0, "year": 1 / 12}[per]
+    return shares * (float(amount) * factor)
 
 
 def _carry_credit(amounts: HomeMonths, tariff: Tariff, months: Months) -> Floats:
@@ -94,17 +100,10 @@ def _carry_credit(amounts: HomeMonths, tariff: Tariff, months: Months) -> Floats
     return payout
 
 
-def _add_minimum_bills(
-    amounts: HomeMonths, tariff: Tariff, months: Months, shares: Sequence[Fraction]
-) -> None:
+def _add_minimum_bills(amounts: HomeMonths, tariff: Tariff, months: Months, shares: Floats) -> None:
     for rule in tariff.minimum:
         if rule.per != "year":
-            least = np.array(
-                [
-                    float(amount_for_month(Fraction(rule.amount), rule.per, month, share))
-                    for month, share in zip(months, shares, strict=True)
-                ]
-            )
+            least = _each_month(rule.amount, rule.per, months, shares)
             paid = np.maximum(amounts.owed(rule.covers), 0.0)
             amounts.minimum += np.maximum(least - paid, 0.0)
     for rule in tariff.minimum:
@@ -112,17 +111,17 @@ def _add_minimum_bills(
             continue
         for year in sorted({year for year, _ in months}):
             inside = [index for index, month in enumerate(months) if month[0] == year]
-            least_year = sum(float(Fraction(rule.amount) * shares[index] / 12) for index in inside)
+            least_year = _each_month(rule.amount, rule.per, months, shares)[inside].sum()
             paid = np.maximum(amounts.owed((*rule.covers, "minimum")), 0.0)[:, inside].sum(axis=1)
             amounts.minimum[:, inside[-1]] += np.maximum(least_year - paid, 0.0)
 
 
 def _add_discount(
-    amounts: HomeMonths, rule: Discount, start: date, months: Months, shares: Sequence[Fraction]
+    amounts: HomeMonths, rule: Discount, start: date, months: Months, shares: Floats
 ) -> None:
     passed = np.array([(y - start.year) * 12 + m - start.month for y, m in months])
     lasts = np.ones(len(months)) if rule.first_months is None else passed < rule.first_months
-    per_month = np.array([float(Fraction(rule.amount_per_month) * share) for share in shares])
+    per_month = _each_month(rule.amount_per_month, "month", months, shares)
     part = amounts.owed(rule.on) * (float(rule.percent) / 100)
     amounts.discount -= (part + per_month) * lasts
 
