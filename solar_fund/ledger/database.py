@@ -120,25 +120,53 @@ def open_for_reading(database: str) -> Iterator[Connection]:
     if "://" in database:
         engine = create_engine(database)
     else:
-        path = Path(database)
-        if not path.is_file():
-            raise InputFileInvalid(database, "", "there is no such file; give a ledger's database")
-        with path.open("rb") as stream:
-            if stream.read(16) != b"SQLite format 3\0":
-                raise InputFileInvalid(database, "first 16 bytes", "this is no SQLite database")
-        quoted = quote(str(path.resolve()))
+        quoted = quote(str(_existing(database).resolve()))
         engine = create_engine(f"sqlite:///file:{quoted}?mode=ro&uri=true")
     try:
         with engine.connect() as connection:
-            try:
-                has_ledger = inspect(connection).has_table(JOURNAL.name)
-            except DatabaseError as error:
-                problem = f"the database cannot be read: {error.orig}"
-                raise InputFileInvalid(database, "", problem) from None
-            if not has_ledger:
-                raise InputFileInvalid(
-                    database, "", f"it holds no ledger (table {JOURNAL.name} is missing)"
-                )
+            _demand_ledger(connection, database)
             yield connection
     finally:
         engine.dispose()
+
+
+@contextmanager
+def open_for_writing(database: str) -> Iterator[Connection]:
+    """Open an existing ledger in one transaction: committed at the end, rolled back on error.
+
+    Args:
+        database: Path of an SQLite file, or an SQLAlchemy address.
+
+    Raises:
+        InputFileInvalid: There is no such file, it is no SQLite database, or holds no ledger.
+    """
+    url = database if "://" in database else f"sqlite:///{_existing(database)}"
+    engine = open_engine(url)
+    try:
+        with engine.begin() as connection:
+            _demand_ledger(connection, database)
+            take_write_lock(connection)
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _existing(database: str) -> Path:
+    path = Path(database)
+    if not path.is_file():
+        raise InputFileInvalid(database, "", "there is no such file; give a ledger's database")
+    with path.open("rb") as stream:
+        if stream.read(16) != b"SQLite format 3\0":
+            raise InputFileInvalid(database, "first 16 bytes", "this is no SQLite database")
+    return path
+
+
+def _demand_ledger(connection: Connection, database: str) -> None:
+    try:
+        has_ledger = inspect(connection).has_table(JOURNAL.name)
+    except DatabaseError as error:
+        problem = f"the database cannot be read: {error.orig}"
+        raise InputFileInvalid(database, "", problem) from None
+    if not has_ledger:
+        problem = f"it holds no ledger (table {JOURNAL.name} is missing)"
+        raise InputFileInvalid(database, "", problem)

@@ -21,6 +21,7 @@ from sqlalchemy import (
     String,
     Table,
     insert,
+    inspect,
     select,
     update,
 )
@@ -134,6 +135,11 @@ class OrderBatch:
 def create_payment_tables(connection: Connection) -> None:
     """Create what is missing, in the caller's transaction."""
     METADATA.create_all(connection)
+
+
+def has_payment_tables(connection: Connection) -> bool:
+    """Whether any batch was ever proposed in this database."""
+    return inspect(connection).has_table(BATCH.name)
 
 
 def insert_batch(connection: Connection, batch: OrderBatch) -> None:
