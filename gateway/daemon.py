@@ -8,6 +8,7 @@ import logging
 import signal
 import sqlite3
 from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, timedelta
 from pathlib import Path
@@ -144,6 +145,7 @@ class Daemon:
         tasks += [asyncio.create_task(self._read(source)) for source in self.sources]
         tasks += self._serve()
         notify_systemd("READY=1")
+        log.info("gateway %s runs with %d meters", self.identity.key_id, len(self.live.meters))
         ended: asyncio.Task[object] = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -413,6 +415,8 @@ async def run_until_stopped(daemon: Daemon) -> None:
     """Run until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    # Each thread costs memory of its own; the work for them is one write at a time.
+    loop.set_default_executor(ThreadPoolExecutor(max_workers=2, thread_name_prefix="disk"))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     with only_one(daemon.store.path.parent):
