@@ -193,6 +193,22 @@ def _cross(
         tier += 1
 
 
+@njit(cache=True)
+def _open_first(
+    edges: Floats,
+    rates: Floats,
+    factor: float,
+    block: NDArray[np.int64],
+    high: Floats,
+    rate: Floats,
+) -> None:
+    """Start every period in its first block."""
+    for p in range(len(rates)):
+        block[p] = 0
+        high[p] = edges[p, 1] * factor if rates.shape[1] > 1 else np.inf
+        rate[p] = rates[p, 0]
+
+
 @njit(parallel=True, cache=True)
 def _chronological(
     energy: Floats,
@@ -213,26 +229,25 @@ def _chronological(
         high = np.zeros(n_periods)
         rate = np.zeros(n_periods)
         row = energy[home]
+        shared = 0.0
         for month in range(len(month_start) - 1):
             factor = scale[home, month]
             spent = 0.0
             # Limits may change with the month, so that the open blocks are found anew.
-            for p in range(n_periods):
-                block[p] = 0
-                high[p] = edges[p, 1] * factor if n_tiers > 1 else np.inf
-                rate[p] = rates[p, 0]
+            _open_first(edges, rates, factor, block, high, rate)
             for run in range(month_start[month], month_start[month + 1]):
                 here = period[run]
                 if fresh[run]:
-                    for p in range(n_periods):
-                        counter[p] = 0.0
-                        block[p] = 0
-                        high[p] = edges[p, 1] * factor if n_tiers > 1 else np.inf
-                        rate[p] = rates[p, 0]
-                column = here if own_counters else 0
-                before = counter[column]
+                    shared = 0.0
+                    counter[:] = 0.0
+                    _open_first(edges, rates, factor, block, high, rate)
+                # The sum of all periods stays in a register; a period's own is in memory.
+                before = counter[here] if own_counters else shared
                 after = before + row[run]
-                counter[column] = after
+                if own_counters:
+                    counter[here] = after
+                else:
+                    shared = after
                 if after <= high[here]:
                     spent += (after - before) * rate[here]
                     continue

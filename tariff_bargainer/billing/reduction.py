@@ -28,9 +28,25 @@ YEARS_AHEAD = 40
 """Years after a portfolio's start for which recurring holidays are laid out."""
 
 
+_TABLES: dict[tuple[int, bool], tuple[tuple[Period, ...], ScheduleTable]] = {}
+TABLES_MAX = 4_096
+
+
 def table_of(periods: tuple[Period, ...], tariff: Tariff) -> ScheduleTable:
-    """Lay out the schedule of a charge."""
-    return schedule_table(tuple(p.windows for p in periods), holidays=tariff.has_holidays)
+    """Lay out the schedule of a charge.
+
+    Kept by identity, because hashing every window of a tariff takes longer than pricing it. The
+    periods are held beside the table, so that their identity is not given away again.
+    """
+    key = (id(periods), tariff.has_holidays)
+    found = _TABLES.get(key)
+    if found is None:
+        windows = tuple(period.windows for period in periods)
+        if len(_TABLES) >= TABLES_MAX:
+            _TABLES.clear()
+        found = (periods, schedule_table(windows, holidays=tariff.has_holidays))
+        _TABLES[key] = found
+    return found[1]
 
 
 def periods_of(tariff: Tariff) -> list[tuple[Period, ...]]:

@@ -81,9 +81,11 @@ def _each_month(amount: Decimal, per: Per, months: Months, shares: Floats) -> Fl
     """Bring an amount per day, month or year to every month, shape (n_months,)."""
     if per == "day":
         days = np.array([float(days_in(month)) for month in months])
-        return shares * days * float(amount)
+        by_day: Floats = shares * days * float(amount)
+        return by_day
     factor = {"average-day": float(AVERAGE_DAYS_PER_MONTH), "month": 1.0, "year": 1 / 12}[per]
-    return shares * (float(amount) * factor)
+    each: Floats = shares * (float(amount) * factor)
+    return each
 
 
 def _carry_credit(amounts: HomeMonths, tariff: Tariff, months: Months) -> Floats:

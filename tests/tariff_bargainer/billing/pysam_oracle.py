@@ -42,8 +42,10 @@ def profile_of(load_kw: np.ndarray, generation_kw: np.ndarray) -> LoadProfile:
     )
 
 
-def ask_pysam(load_kw: np.ndarray, generation_kw: np.ndarray, rates: dict[str, Any]) -> OracleBill:
-    """Bill one year with the SAM engine."""
+def prepared_model(
+    load_kw: np.ndarray, generation_kw: np.ndarray, rates: dict[str, Any]
+) -> Utilityrate5.Utilityrate5:
+    """Set the SAM engine up for one year of one home."""
     model = Utilityrate5.new()
     model.Lifetime.analysis_period = 1
     model.Lifetime.inflation_rate = 0
@@ -73,6 +75,12 @@ def ask_pysam(load_kw: np.ndarray, generation_kw: np.ndarray, rates: dict[str, A
         "ur_yearzero_usage_peaks": [0] * 12,
     }
     model.ElectricityRates.assign({**defaults, **rates})
+    return model
+
+
+def ask_pysam(load_kw: np.ndarray, generation_kw: np.ndarray, rates: dict[str, Any]) -> OracleBill:
+    """Bill one year with the SAM engine."""
+    model = prepared_model(load_kw, generation_kw, rates)
     model.execute(0)
     out = model.Outputs.export()
 
