@@ -1,13 +1,13 @@
 """Money as an integer of minor units with its currency, and the one way we split it.
 
-Rounding happens in two named places only: `Money.from_decimal` (refuses what is not exact unless
-told to round half to even) and `split_minor` (largest remainder).
+Rounding happens in named places only: `Money.from_decimal` (refuses what is not exact unless told
+to round half to even), `split_minor` (largest remainder), `share_down` and `share_up`.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from fractions import Fraction
 from math import lcm
 
@@ -192,11 +192,17 @@ def split_minor(amount_minor: int, weights: Sequence[Weight]) -> list[int]:
     return [sign * part for part in parts]
 
 
-def share_of(amount_minor: int, share: Decimal) -> int:
-    """A share of an amount, rounded half to even [minor units].
+def share_down(amount_minor: int, share: Decimal) -> int:
+    """A share of an amount, rounded down [minor units].
 
     Args:
         amount_minor: Amount [minor units].
         share: For example `Decimal("0.30")`.
     """
-    return int((Decimal(amount_minor) * share).quantize(Decimal(1), rounding=ROUND_HALF_EVEN))
+    numerator, denominator = share.as_integer_ratio()
+    return amount_minor * numerator // denominator
+
+
+def share_up(amount_minor: int, share: Decimal) -> int:
+    """A share of an amount, rounded up [minor units]."""
+    return -share_down(-amount_minor, share)

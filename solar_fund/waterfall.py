@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from solar_fund.errors import DistributionRefused, ParameterOutOfBounds
-from solar_fund.money import AMOUNT_MINOR_MAX, exponent_of, split_minor
+from solar_fund.money import AMOUNT_MINOR_MAX, exponent_of, share_down, share_up, split_minor
 
 MEMBERS_MAX = 1_000_000
 
@@ -224,15 +224,15 @@ def split_savings(
     left_minor = max(gains_minor - losses_minor, 0)
     repaid_loss_minor = min(settlement.carried_loss_minor, left_minor)
     left_minor -= repaid_loss_minor
-    held_back_minor = min(left_minor, _up(settlement.sigma_minor, voted.hold_back_sigmas))
+    held_back_minor = min(left_minor, share_up(settlement.sigma_minor, voted.hold_back_sigmas))
     base_minor = left_minor - held_back_minor
 
-    costs_minor = min(settlement.costs_minor, _down(base_minor, voted.cost_cap_share))
-    to_reserve_minor = _down(base_minor, voted.reserve_share)
-    target_minor = _up(settlement.monthly_costs_minor, voted.reserve_target_months)
+    costs_minor = min(settlement.costs_minor, share_down(base_minor, voted.cost_cap_share))
+    to_reserve_minor = share_down(base_minor, voted.reserve_share)
+    target_minor = share_up(settlement.monthly_costs_minor, voted.reserve_target_months)
     reserve_minor = min(to_reserve_minor, max(target_minor - settlement.reserve_minor, 0))
     overflow_minor = to_reserve_minor - reserve_minor
-    fund_minor = _down(base_minor, voted.fund_share) + overflow_minor
+    fund_minor = share_down(base_minor, voted.fund_share) + overflow_minor
     pocket_minor = base_minor - costs_minor - reserve_minor - fund_minor
     return SavingsSplit(
         settlement=settlement,
@@ -272,15 +272,3 @@ def _member_shares(
             ordered, capital_parts, pocket_parts, strict=True
         )
     )
-
-
-def _down(amount_minor: int, share: Decimal) -> int:
-    """Share of an amount, rounded down [minor units]."""
-    numerator, denominator = share.as_integer_ratio()
-    return amount_minor * numerator // denominator
-
-
-def _up(amount_minor: int, share: Decimal) -> int:
-    """Share of an amount, rounded up [minor units]."""
-    numerator, denominator = share.as_integer_ratio()
-    return -(-amount_minor * numerator // denominator)
