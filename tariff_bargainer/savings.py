@@ -212,6 +212,84 @@ def statement_json(statement: SavingsStatement) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HighWater:
+    """How far a member's savings have come, and up to where the fund has taken its share.
+
+    Attributes:
+        cumulative_minor: All savings so far, losses included [minor units].
+        mark_minor: The highest cumulative saving so far, at least zero [minor units].
+    """
+
+    cumulative_minor: int = 0
+    mark_minor: int = 0
+
+
+def above_high_water(state: HighWater, saving_minor: int) -> tuple[int, HighWater]:
+    """Return the part of a saving that the fund may share in, and the new state.
+
+    A month that cost more is carried forward: later savings first make up for it.
+
+    Args:
+        state: The member's state before the month.
+        saving_minor: The month's saving or, when negative, loss [minor units].
+    """
+    cumulative = state.cumulative_minor + saving_minor
+    shared_minor = max(0, cumulative - state.mark_minor)
+    mark = max(state.mark_minor, cumulative)
+    return shared_minor, HighWater(cumulative_minor=cumulative, mark_minor=mark)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrueUp:
+    """A later, better saving for a period that was settled before; posted as a new entry.
+
+    Attributes:
+        member: Name of the member or home.
+        currency: ISO 4217 code.
+        change_minor: Later saving less earlier saving [minor units].
+        earlier_result: Result hash of what was settled.
+        later_result: Result hash of what holds now.
+    """
+
+    member: str
+    currency: str
+    change_minor: int
+    earlier_result: str
+    later_result: str
+
+
+def true_up(earlier: SavingsStatement, later: SavingsStatement) -> tuple[TrueUp, ...]:
+    """List what changes when estimated readings of a settled period have been replaced.
+
+    Members whose result is the same, to the hash, are left out; nothing settled is rewritten.
+
+    Raises:
+        MismatchedHomes: The statements are of different periods, currencies or members.
+    """
+    before = {member.member: member for member in earlier.members}
+    after = {member.member: member for member in later.members}
+    if (earlier.period, earlier.currency, set(before)) != (
+        later.period,
+        later.currency,
+        set(after),
+    ):
+        raise MismatchedHomes(
+            home="", problem="two statements can be trued up for one period and one set of members"
+        )
+    return tuple(
+        TrueUp(
+            member=name,
+            currency=later.currency,
+            change_minor=now.saving_minor - before[name].saving_minor,
+            earlier_result=before[name].evidence.result,
+            later_result=now.evidence.result,
+        )
+        for name, now in after.items()
+        if now.evidence.result != before[name].evidence.result
+    )
+
+
 def saving_terms(
     *,
     reference_old_minor: int,

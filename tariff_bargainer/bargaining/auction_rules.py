@@ -168,5 +168,6 @@ def opened_bid(*, bidder: str, lot_id: str, text: str, nonce: str, form: str) ->
     except BargainerError as unreadable:
         fault = f"cannot be read: {unreadable}"
     if offer is not None and offer.supplier != bidder:
-        offer, fault = None, f"names {offer.supplier!r} as its supplier"
+        fault = f"names {offer.supplier!r} as its supplier"
+        offer = None
     return OpenedBid(bidder=bidder, lot_id=lot_id, text=text, nonce=nonce, offer=offer, fault=fault)

@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 from tariff_bargainer.errors import InsufficientProfile, MismatchedHomes
 from tariff_bargainer.profiles.intervals import LoadProfile
 from tariff_bargainer.savings import (
+    HighWater,
+    above_high_water,
     engine_hash,
     monthly_savings,
     readings_hash,
     saving_terms,
     statement_json,
+    true_up,
 )
 from tests.tariff_bargainer.bargaining.offer_texts import flat_tariff
 
@@ -134,3 +137,27 @@ def test_the_statement_as_json_holds_whole_minor_units():
     assert found["saving_minor"] == 1860
     assert all(isinstance(member["saving_minor"], int) for member in found["members"])
     assert Decimal(found["members"][0]["saving_minor"]) == 3720
+
+
+@given(st.lists(st.integers(-5000, 5000), max_size=40))
+def test_the_fund_shares_only_in_savings_above_the_highest_so_far(months):
+    state, shared = HighWater(), []
+    for saving in months:
+        part, state = above_high_water(state, saving)
+        shared.append(part)
+        assert 0 <= part <= max(0, saving)
+    running = [sum(months[:count]) for count in range(len(months) + 1)]
+    assert sum(shared) == max(running)
+    assert state.cumulative_minor == running[-1]
+
+
+def test_a_true_up_is_a_new_entry_that_cites_both_results():
+    wh = np.array(USAGE["a"].import_wh)
+    wh[0] += 100_000  # 100 kWh more than estimated, at 0.05 saved each.
+    later = statement(usage={**USAGE, "a": replace(USAGE["a"], import_wh=wh)})
+    (change,) = true_up(statement(), later)
+    assert (change.member, change.change_minor) == ("a", 500)
+    assert change.later_result == later.members[0].evidence.result
+    assert true_up(later, later) == ()
+    with pytest.raises(MismatchedHomes):
+        true_up(statement(), monthly_savings("2025-02", USAGE, OLD, NEW, currency="EUR"))
