@@ -125,6 +125,8 @@ class Daemon:
             return
         book, self._generation = self.store.book(pinned.household)
         self.pipeline.change_book(book)
+        if self.watch.is_synchronised():
+            self.store.forget_expired(book, self.watch.now())
 
     def wake_sender(self) -> None:
         """Let the sender look at once, such as after a pause."""
@@ -208,6 +210,7 @@ class Daemon:
                 backoff.reset()
                 self.problems.pop("sync", None)
                 self._wake_sender.set()
+                self.reload_book()
             except NotPaired:
                 pass
             except (CloudUnreachable, CloudRefused, sqlite3.Error) as fault:

@@ -154,14 +154,13 @@ class Pipeline:
     def commit(self) -> Commit:
         """Hand over what is to be written, and begin anew."""
         pending, self._pending = self._pending, _Pending()
-        covered = {(stream.meter, stream.quantity) for stream in self._granted}
         return Commit(
             rows=tuple(pending.rows),
             streams={stream: self._streams[stream] for stream in pending.streams},
             counters={
                 (meter, quantity): msgspec.json.encode(self._counters[meter, quantity])
                 for meter, quantity in pending.counters
-                if (meter, quantity) in covered
+                if self._may_be_kept(meter, quantity)
             },
             tallies=dict(pending.tallies),
             gaps=tuple(pending.gaps),
@@ -182,6 +181,16 @@ class Pipeline:
         self._pending.streams |= set(commit.streams)
         self._pending.counters |= {(meter, Quantity(name)) for meter, name in commit.counters}
         self._pending.tallies.update(commit.tallies)
+
+    def _may_be_kept(self, meter: str, quantity: Quantity) -> bool:
+        """Whether a grant covers the counter at the moment it was read."""
+        at = self._counters[meter, quantity].last.at
+        return any(
+            stream.meter == meter
+            and stream.quantity == quantity
+            and grant.terms.valid_from <= at < grant.terms.valid_to
+            for stream, grant in self._granted.items()
+        )
 
     def _count(
         self, sample: Sample, quantity: Quantity, total_wh: int, limits: CounterLimits

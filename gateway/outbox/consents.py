@@ -301,14 +301,20 @@ def _erase_traces(connection: sqlite3.Connection, grant: Grant) -> None:
     connection.execute("DELETE FROM fact WHERE name = 'last_message'")
 
 
-def erase_counters(connection: sqlite3.Connection, book: ConsentBook) -> None:
-    """Erase the counter state of every quantity that no live consent covers any more."""
-    covered = {(key.meter, str(key.quantity)) for key in book.streams()}
-    for meter, quantity in connection.execute("SELECT meter, quantity FROM counter").fetchall():
-        if (meter, quantity) not in covered:
-            connection.execute(
-                "DELETE FROM counter WHERE meter = ? AND quantity = ?", (meter, quantity)
-            )
+def erase_counters(connection: sqlite3.Connection, book: ConsentBook, now: datetime) -> int:
+    """Erase the counter state of every quantity that no grant covers now; returns how many."""
+    covered = {
+        (key.meter, str(key.quantity))
+        for key, grant in book.streams().items()
+        if now < grant.terms.valid_to
+    }
+    gone = [
+        (meter, quantity)
+        for meter, quantity in connection.execute("SELECT meter, quantity FROM counter").fetchall()
+        if (meter, quantity) not in covered
+    ]
+    connection.executemany("DELETE FROM counter WHERE meter = ? AND quantity = ?", gone)
+    return len(gone)
 
 
 def _queue_receipt(

@@ -155,11 +155,18 @@ class SqliteOutbox:
             narrowed = grant.consent_id in current.grants
             if narrowed:
                 consents.erase_uncovered(connection, grant, now=now, sign=sign)
-                consents.erase_counters(connection, after)
+                consents.erase_counters(connection, after, now)
             ledger.note(connection, now, "consent", _said(grant))
         if narrowed:
             self.truncate_log()
         return after
+
+    def forget_expired(self, book: ConsentBook, now: datetime) -> None:
+        """Erase counter states whose grants have run out, as a withdrawal would."""
+        with self.transaction() as connection:
+            gone = consents.erase_counters(connection, book, now)
+        if gone:
+            self.truncate_log()
 
     def yield_to_coop(
         self, household: str, consent_id: str, version: int

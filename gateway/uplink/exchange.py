@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from asyncio import to_thread
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -74,7 +74,6 @@ class Uplink:
         watch: Clock.
         zone: The household's time zone, for the log of what left.
         policy_valid_for: How long consents count without confirmation.
-        on_book: Called when the consents changed.
     """
 
     def __init__(
@@ -86,7 +85,6 @@ class Uplink:
         watch: ClockWatch,
         zone: ZoneInfo,
         policy_valid_for: timedelta,
-        on_book: Callable[[], None] = lambda: None,
     ) -> None:
         """Nothing is sent until `sync` or `send_waiting` is called."""
         self._store = store
@@ -95,7 +93,6 @@ class Uplink:
         self._watch = watch
         self._zone = zone
         self._policy_valid_for = policy_valid_for
-        self._on_book = on_book
         self._intervals_max = INTERVALS_PER_BATCH_MAX
 
     async def pair(self, claim_code: str) -> None:
@@ -143,7 +140,6 @@ class Uplink:
         if not self._watch.compare(answer.now, took_s=took_s):
             log.warning("clock differs from the co-op's offset_s=%.0f", self._watch.offset_s)
         await to_thread(self._take_answer, request, answer, pinned.household)
-        self._on_book()
         return answer
 
     async def send_waiting(self) -> Sent:
@@ -231,13 +227,19 @@ class Uplink:
     def _sync_request(self, household: str) -> SyncRequest:
         book, _ = self._store.book(household)
         events, receipts = self._store.unacknowledged()
+        # What the co-op has not acknowledged may have crossed with a change of its own, which it
+        # only sends if it is newer than what we say we know.
+        known = {grant.consent_id: grant.version for grant in book.grants.values()}
+        for message in events:
+            event = decode_event(message.payload.encode())
+            known[event.consent_id] = min(known[event.consent_id], event.version - 1)
         return SyncRequest(
             gateway=self._identity.key_id,
             sent_at=self._watch.now(),
             counter=self._store.next_number("sync_counter"),
             known=tuple(
-                KnownConsent(consent_id=grant.consent_id, version=grant.version)
-                for grant in book.grants.values()
+                KnownConsent(consent_id=consent_id, version=version)
+                for consent_id, version in known.items()
             ),
             events=tuple(events[:EVENTS_PER_SYNC_MAX]),
             receipts=tuple(receipts[:EVENTS_PER_SYNC_MAX]),
