@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloud.errors import StoreDamaged
+from cloud.errors import NotFound, StoreDamaged
 from cloud.readings.columns import Chunk
 from gateway.wire.reading import Purpose, Quantity, StreamKey
 
@@ -133,10 +133,11 @@ def open_catalogue(path: Path, *, read_only: bool = False) -> sqlite3.Connection
     Deleted content is overwritten with zeros, and a commit returns only when it is on disk.
 
     Raises:
-        StoreDamaged: It is of another format, or no store at all.
+        NotFound: There is no store to read.
+        StoreDamaged: It is of another format, or something else.
     """
     if read_only and not path.exists():
-        raise StoreDamaged(path=str(path), problem="there is no store of readings here")
+        raise NotFound(f"store of readings as {path.parent}; check --data")
     connection = sqlite3.connect(
         path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_MS / 1000
     )
