@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,10 +12,11 @@ from starlette.concurrency import run_in_threadpool
 
 from cloud import problem
 from cloud.api_docs import add_docs
+from cloud.chores import do_chores, usual_chores
 from cloud.consents import endpoints as consents
 from cloud.consents.offers import usual_offers
 from cloud.consents.repository import all_offers
-from cloud.consents.usecases import erase_what_was_withdrawn, publish_offers
+from cloud.consents.usecases import publish_offers
 from cloud.database import Database
 from cloud.gateways import endpoints as gateways
 from cloud.ingest.endpoints import batches_route
@@ -27,9 +27,10 @@ from cloud.migrations.run import migrate_empty, require_current
 from cloud.negotiations import endpoints as negotiations
 from cloud.notices.mailers import mailer_for
 from cloud.notices.ports import Mailer
-from cloud.notices.usecases import send_due_letters
+from cloud.profiles import endpoints as profiles
 from cloud.rate_limit import RateLimits
 from cloud.readings.embedded import EmbeddedStore
+from cloud.readings.mirror_influx import InfluxMirror
 from cloud.readings.ports import ReadingStore
 from cloud.security import RequestGuard
 from cloud.services import Clock, Services, utc_now
@@ -43,12 +44,9 @@ ROUTERS = (
     consents.router,
     transparency.router,
     negotiations.router,
+    profiles.router,
 )
 """Routers of the domain folders; add yours here."""
-
-CHORES_EVERY_S = 5.0
-
-log = logging.getLogger("commonwatt.app")
 
 
 def open_database(settings: Settings) -> Database:
@@ -82,7 +80,7 @@ def build_services(
         keys=load_or_make_keys(settings.data_dir),
         clock=clock,
         limits=RateLimits(),
-        store=store if store is not None else EmbeddedStore(settings.data_dir / "readings"),
+        store=store if store is not None else _open_store(settings),
     )
     _publish_first_offers(services)
     return services
@@ -114,13 +112,16 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        chores = asyncio.create_task(_do_chores(services, post))
+        mirror = _start_mirror(services)
+        chores = asyncio.create_task(do_chores(usual_chores(services, post)))
         try:
             yield
         finally:
             chores.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await chores
+            if mirror is not None:
+                await run_in_threadpool(mirror.close)
             await run_in_threadpool(close_services, services)
 
     app = FastAPI(
@@ -143,23 +144,28 @@ def create_app(
     return app
 
 
+def _open_store(settings: Settings) -> EmbeddedStore:
+    return EmbeddedStore(settings.data_dir / "readings", is_mirrored=bool(settings.influx.url))
+
+
+def _start_mirror(services: Services) -> InfluxMirror | None:
+    influx, store = services.settings.influx, services.store
+    if not influx.url or not isinstance(store, EmbeddedStore):
+        return None
+    mirror = InfluxMirror(
+        store.mirror_feed,
+        url=influx.url,
+        token=influx.token.get_secret_value(),
+        org=influx.org,
+        bucket=influx.bucket,
+    )
+    mirror.start()
+    return mirror
+
+
 def _publish_first_offers(services: Services) -> None:
     with services.database.transaction() as connection:
         if not all_offers(connection):
             settings = services.settings
             offers = usual_offers(settings.coop_name, group_min=settings.privacy.group_min_inside)
             publish_offers(connection, offers, now=services.clock())
-
-
-async def _do_chores(services: Services, mailer: Mailer) -> None:
-    """Send letters and finish erasures, again and again; a failure waits for the next round."""
-    while True:
-        try:
-            now = services.clock()
-            await run_in_threadpool(send_due_letters, services.database, mailer, now)
-            await run_in_threadpool(
-                erase_what_was_withdrawn, services.database, services.store, now
-            )
-        except Exception:
-            log.exception("chores failed; they are tried again")
-        await asyncio.sleep(CHORES_EVERY_S)

@@ -1,6 +1,7 @@
 """`coop-cloud`: the co-op's server and its tools.
 
-Commands of a few lines are here; those about people, gateways and data are in `cli_admin`.
+Commands of a few lines are here; those about people and gateways are in `cli_admin`,
+those about data in `cli_data`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Annotated
 import typer
 
 from cloud.cli_admin import claim_app, member_app
+from cloud.cli_data import data_app
+from cloud.cli_readings import register as register_readings
 from cloud.errors import CloudError
 
 app = typer.Typer(
@@ -25,6 +28,8 @@ app = typer.Typer(
 )
 app.add_typer(member_app, name="member")
 app.add_typer(claim_app, name="gateway")
+register_readings(app)
+app.add_typer(data_app)
 
 DataDir = Annotated[
     Path, typer.Option("--data", help="Folder that holds everything; may hold a cloud.toml.")

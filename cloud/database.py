@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -106,6 +106,12 @@ class Database:
         with self._begun(may_write=False) as connection:
             yield connection
             connection.rollback()
+
+    def scrub(self) -> None:
+        """Let nothing deleted linger in SQLite's journal file; PostgreSQL has its own vacuum."""
+        if self.is_sqlite:
+            with closing(self.engine.raw_connection()) as raw:
+                raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Close all connections."""

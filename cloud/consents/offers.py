@@ -90,7 +90,7 @@ def usual_offers(coop_name: str, *, group_min: int) -> tuple[OfferTemplate, ...]
             notice_text=(
                 f"{coop_name} adds your quarter-hour use to that of at least {group_min - 1} other "
                 "homes and shows suppliers only the sum. Each offer is also priced on your own "
-                "use, so that you see whether you would win. Kept for 400 days. You can "
+                "use, so that you see whether you would win. Kept for 500 days. You can "
                 "stop at any time, here or on the co-op's page, and your readings are erased."
             ),
             purpose=Purpose.GROUP_TARIFF,
@@ -99,7 +99,7 @@ def usual_offers(coop_name: str, *, group_min: int) -> tuple[OfferTemplate, ...]
             recipients=("coop", "supplier"),
             release=Release.GROUP,
             group_min=group_min,
-            retention_days=400,
+            retention_days=500,
         ),
         OfferTemplate(
             offer_id="billing",

@@ -41,6 +41,9 @@ EVENTS_MAX = 5_000
 LATE_ARRIVALS = timedelta(minutes=2)
 """A batch checked just before a withdrawal is on disk by then; the erasure runs once more."""
 
+ALL_PURPOSES = "*"
+"""In an erasure: everything of the home, because the home itself is erased."""
+
 log = logging.getLogger("commonwatt.consents")
 
 
@@ -249,24 +252,17 @@ def erase_what_was_withdrawn(database: Database, store: ReadingStore, now: datet
         ]
     erased = 0
     for item, live in due:
-        if item.purpose not in {purpose.value for purpose in live}:
+        if item.purpose == ALL_PURPOSES:
+            erased += store.erase(item.household).intervals
+        elif item.purpose not in {purpose.value for purpose in live}:
             for stream in store.streams(item.household):
                 if stream.purpose.value == item.purpose:
                     erased += store.erase(item.household, stream=stream).intervals
         if now - item.asked_at >= LATE_ARRIVALS:
             with database.transaction() as connection:
                 repository.delete_erasure(connection, item.erasure_no)
-                record(
-                    connection,
-                    kind="erasure.done",
-                    facts={
-                        "purpose": item.purpose,
-                        "household": commit_to(
-                            connection, subject=item.household, value=item.household
-                        ),
-                    },
-                    at=now,
-                )
+                # No commitment to the home: of one that is erased nothing shall be kept.
+                record(connection, kind="erasure.done", facts={"purpose": item.purpose}, at=now)
     return erased
 
 

@@ -204,6 +204,21 @@ def mark_revoked(
     )
 
 
+def forget_gateways(connection: Connection, household: str, now: datetime) -> int:
+    """Let no key of a home count any more, and forget what its gateways said of themselves."""
+    delete_claims_of(connection, household)
+    connection.execute(
+        update(gateways)
+        .where(gateways.c.household == household, gateways.c.revoked_at.is_(None))
+        .values(revoked_at=now)
+    )
+    return connection.execute(
+        update(gateways)
+        .where(gateways.c.household == household)
+        .values(software="erased", waiting=0, seen_at=None)
+    ).rowcount
+
+
 def _gateway(row: Row[tuple[object, ...]]) -> Gateway:
     return Gateway(
         gateway=row.gateway,

@@ -201,9 +201,16 @@ def all_people(connection: Connection) -> list[Person]:
     return [person for row in rows.all() if (person := _person(connection, row))]
 
 
-def delete_person(connection: Connection, person_id: str) -> None:
-    """Forget a person, with roles, links and sessions."""
-    connection.execute(delete(people).where(people.c.person_id == person_id))
+def forget_person(connection: Connection, person_id: str) -> None:
+    """Forget who a person was. The row stays, nameless, because votes and entries point to it."""
+    connection.execute(delete(sessions).where(sessions.c.person_id == person_id))
+    connection.execute(delete(sign_in_links).where(sign_in_links.c.person_id == person_id))
+    connection.execute(delete(person_roles).where(person_roles.c.person_id == person_id))
+    connection.execute(
+        update(people)
+        .where(people.c.person_id == person_id)
+        .values(email=f"{person_id}@erased.invalid", name="erased", supplier=None)
+    )
 
 
 def insert_link(

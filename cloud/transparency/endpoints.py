@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
@@ -101,3 +102,10 @@ def get_entries(
         size = repository.log_size(connection)
         entries = repository.entries_from(connection, first=first, count=count)
     return EntriesAnswer(first=first, size=size, entries=[item.entry for item in entries])
+
+
+@router.get("/verifier.py", response_class=PlainTextResponse, operation_id="log_verifier")
+def get_verifier() -> PlainTextResponse:
+    """A program of one file that checks receipts with nothing of ours; read it before you run it."""
+    source = resources.files("cloud.transparency").joinpath("standalone_verifier.py")
+    return PlainTextResponse(source.read_text("utf-8"))

@@ -1,0 +1,66 @@
+"""What the server does by itself: sends letters, finishes erasures, compacts readings."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from starlette.concurrency import run_in_threadpool
+
+from cloud.consents.usecases import erase_what_was_withdrawn
+from cloud.notices.ports import Mailer
+from cloud.notices.usecases import send_due_letters
+from cloud.services import Services
+
+log = logging.getLogger("commonwatt.chores")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chore:
+    """Something done again and again.
+
+    Args:
+        name: For the log.
+        every_s: How long to rest in between [s].
+        work: Does it once; runs in a thread.
+    """
+
+    name: str
+    every_s: float
+    work: Callable[[], object]
+
+
+def usual_chores(services: Services, mailer: Mailer) -> tuple[Chore, ...]:
+    """The chores of every server."""
+    database, store, clock = services.database, services.store, services.clock
+    return (
+        Chore(
+            name="letters",
+            every_s=5.0,
+            work=lambda: send_due_letters(database, mailer, clock()),
+        ),
+        Chore(
+            name="erasures",
+            every_s=10.0,
+            work=lambda: erase_what_was_withdrawn(database, store, clock()),
+        ),
+        Chore(name="compaction", every_s=60.0, work=store.compact),
+    )
+
+
+async def do_chores(chores: Sequence[Chore]) -> None:
+    """Do all chores until cancelled. One that fails is tried again after its rest."""
+    async with asyncio.TaskGroup() as group:
+        for chore in chores:
+            group.create_task(_repeat(chore))
+
+
+async def _repeat(chore: Chore) -> None:
+    while True:
+        try:
+            await run_in_threadpool(chore.work)
+        except Exception:
+            log.exception("chore failed name=%s; it is tried again", chore.name)
+        await asyncio.sleep(chore.every_s)
