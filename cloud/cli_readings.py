@@ -192,12 +192,11 @@ def export_file(
         settings = load_settings(data)
         chosen = form or _form_of(file)
         wanted = _purpose(purpose) if purpose else None
+        begin, finish = _moment(start), _moment(end)
         if chosen is FileForm.GREEN_BUTTON and wanted is None:
             raise BadInput("a Green Button file holds one purpose; give --purpose")
         with StoreReader(_store_folder(data)) as store:
-            frame = store.home_readings(
-                household, start=_moment(start), end=_moment(end), purpose=wanted
-            )
+            frame = store.home_readings(household, start=begin, end=finish, purpose=wanted)
         if frame.empty:
             raise BadInput(f"there are no readings of {household} in this time; nothing written")
         partial = file.with_name(file.name + ".partial")
