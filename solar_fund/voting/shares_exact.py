@@ -13,6 +13,9 @@ import numpy.typing as npt
 
 from solar_fund.voting.profile import Ints, VoteProfile
 
+# Purchases between two tidyings; more often costs time, less often lets numbers grow.
+COMPACT_EVERY = 6
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExactPurchase:
@@ -170,7 +173,8 @@ class ExactMoney:
                 target[i] = len(self._money)
                 self._money.append(money[i] * factor - scaled.numerator * points[i])
         self._level[self._profile.rows[self._profile.span(number)]] = target[index]
-        self._compact()
+        if self.bought % COMPACT_EVERY == COMPACT_EVERY - 1:
+            self._compact()
 
     def _compact(self) -> None:
         """Join equal levels, forget unused ones and shorten the common denominator."""

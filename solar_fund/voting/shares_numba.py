@@ -8,15 +8,15 @@ from typing import Any
 import numba
 import numpy as np
 
-from solar_fund.voting.profile import VoteProfile
-from solar_fund.voting.shares_numpy import GUARD, Bools, Floats, Places
+from solar_fund.voting.profile import Rows, VoteProfile
+from solar_fund.voting.shares_numpy import GUARD, Bools, BoolTable, Floats, FollowedRun, Places
 
 _UNAFFORDABLE = -1.0
 
 
 def _share(
     money: Floats,
-    rows: Places,
+    rows: Rows,
     weight: Floats,
     points: Floats,
     cost: float,
@@ -28,20 +28,19 @@ def _share(
     uniform = len(points) == 0
     ceiling = np.empty(n)
     total = 0.0
-    lowest = np.inf
-    highest = 0.0
     for i in range(n):
         held = money[rows[i]]
         total += held * weight[i]
-        most = held if uniform else held / points[i]
-        ceiling[i] = most
-        lowest = min(lowest, most)
-        highest = max(highest, most)
+        ceiling[i] = held if uniform else held / points[i]
     if total < cost * (1 - GUARD):
         return _UNAFFORDABLE, 0
     note = 1 if total <= cost * (1 + GUARD) else 0
     floor = cost / votes
-    if lowest >= floor * (1 + GUARD):
+    margin = floor * (1 + GUARD)
+    near_floor = 0
+    for i in range(n):
+        near_floor += ceiling[i] < margin
+    if near_floor == 0:
         return floor, note + 2
     share = max(floor, start)
     n_poor = -1
@@ -49,28 +48,30 @@ def _share(
         count = 0
         poor_money = 0.0
         poor_voice = 0.0
+        # Written without branches, so that the compiler can take several rows at once.
         for i in range(n):
-            if ceiling[i] < share:
-                voice = weight[i] if uniform else weight[i] * points[i]
-                count += 1
-                poor_money += ceiling[i] * voice
-                poor_voice += voice
+            poor = ceiling[i] < share
+            voice = poor * (weight[i] if uniform else weight[i] * points[i])
+            count += poor
+            poor_money += ceiling[i] * voice
+            poor_voice += voice
         if count == n_poor:
             return share, note
         n_poor = count
         # Whole numbers below 2^53 add up exactly, so this is zero when nobody is left.
         paying = votes - poor_voice
         if paying <= 0.0:
-            return highest, note
+            return ceiling.max(), note
         share = max(share, (cost - poor_money) / paying)
 
 
-_share_compiled: Any = numba.njit(cache=True)(_share)
+# Sums may be taken in any order: that moves the last digits, far inside the guard.
+_share_compiled: Any = numba.njit(cache=True, fastmath={"reassoc", "contract"})(_share)
 
 
 def _best(
     first: Places,
-    rows: Places,
+    rows: Rows,
     weight: Floats,
     points: Floats,
     costs: Floats,
@@ -121,13 +122,102 @@ def _best(
 _best_compiled: Any = numba.njit(cache=True)(_best)
 
 
-def _pay(money: Floats, rows: Places, points: Floats, share: float) -> None:
+def _pay(money: Floats, rows: Rows, points: Floats, share: float) -> None:
     for i in range(len(rows)):
         due = share * points[i] if len(points) else share
         money[rows[i]] = max(money[rows[i]] - due, 0.0)
 
 
 _pay_compiled: Any = numba.njit(cache=True)(_pay)
+
+
+def _leads(near: Places, number: int, was_at_floor: bool, never_after: BoolTable) -> bool:
+    """Tell whether a project is among the near calls and surely goes before the others."""
+    found = False
+    for rival in near:
+        if rival == number:
+            found = True
+        elif not (was_at_floor and never_after[number, rival]):
+            return False
+    return found
+
+
+_leads_compiled: Any = numba.njit(cache=True)(_leads)
+
+
+def _follow(
+    first: Places,
+    rows: Rows,
+    weight: Floats,
+    points: Floats,
+    costs: Floats,
+    votes: Floats,
+    worth: Floats,
+    money: Floats,
+    bounds: Floats,
+    alive: Bools,
+    doubtful: Bools,
+    at_floor: Bools,
+    sequence: Places,
+    prices: Floats,
+    was_at_floor: Bools,
+    never_after: BoolTable,
+    rivals: BoolTable,
+    safe: int,
+    prices_now: Floats,
+    at_floor_now: Bools,
+) -> int:
+    """Follow a sequence step by step; return -1, or the step where a rival might come first."""
+    for step in range(len(sequence) + 1):
+        last = step == len(sequence)
+        number = -1 if last else sequence[step]
+        begin, end = first[number], first[number + 1]
+        own_points = points[begin:end] if len(points) else points
+        if step < safe and not last:
+            share, note = _share_compiled(
+                money,
+                rows[begin:end],
+                weight[begin:end],
+                own_points,
+                costs[number],
+                votes[number],
+                0.0,
+            )
+            if share < 0:
+                return step
+            bounds[number] = share / worth[number]
+            at_floor[number] = note >= 2
+        else:
+            near = _best_compiled(
+                first,
+                rows,
+                weight,
+                points,
+                costs,
+                votes,
+                worth,
+                money,
+                bounds,
+                alive,
+                doubtful,
+                at_floor,
+                0.0 if last else prices[step],
+            )
+            if last:
+                return step if len(near) else -1
+            if not _leads_compiled(near, number, was_at_floor[step], never_after):
+                return step
+        prices_now[step] = bounds[number]
+        at_floor_now[step] = at_floor[number]
+        _pay_compiled(money, rows[begin:end], own_points, bounds[number] * worth[number])
+        alive[number] = False
+        for n in range(len(costs)):
+            if rivals[number, n]:
+                alive[n] = False
+    return -1
+
+
+_follow_compiled: Any = numba.njit(cache=True)(_follow)
 
 
 class NumbaMoney:
@@ -137,7 +227,7 @@ class NumbaMoney:
         """Prepare the arrays once."""
         n = len(profile.costs)
         self._first = profile.first
-        self._rows = profile.rows.astype(np.int64)
+        self._rows = profile.rows
         self._weight = profile.weight.astype(np.float64)
         self._points: Floats = np.empty(0) if profile.uniform else profile.points.astype(float)
         self._costs = np.array(profile.costs, dtype=np.float64)
@@ -203,3 +293,36 @@ class NumbaMoney:
         points = self._points[span] if len(self._points) else self._points
         _pay_compiled(self._money, self._rows[span], points, share)
         self._alive[number] = False
+
+    def follow(
+        self, run: FollowedRun, never_after: BoolTable, rivals: BoolTable, safe: int
+    ) -> FollowedRun | int:
+        """Follow a run from where `start` left, as `NumpyMoney.follow` does."""
+        sequence = np.array(run.sequence, dtype=np.int64)
+        prices = np.zeros(len(sequence))
+        at_floor = np.zeros(len(sequence), dtype=np.bool_)
+        failed_at = _follow_compiled(
+            self._first,
+            self._rows,
+            self._weight,
+            self._points,
+            self._costs,
+            self._votes,
+            self._worth,
+            self._money,
+            self._bounds,
+            self._alive,
+            self._doubtful,
+            self._at_floor,
+            sequence,
+            np.array(run.prices, dtype=np.float64),
+            np.array(run.at_floor, dtype=np.bool_),
+            never_after,
+            rivals,
+            safe,
+            prices,
+            at_floor,
+        )
+        if failed_at >= 0:
+            return int(failed_at)
+        return FollowedRun(run.sequence, prices.tolist(), at_floor.tolist())

@@ -2,7 +2,7 @@
 
 from heapq import heapify, heappop, heappush
 from math import inf
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,22 @@ GUARD = 1e-9
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+BoolTable = npt.NDArray[np.bool_]
 Places = npt.NDArray[np.int64]
+
+
+class FollowedRun(NamedTuple):
+    """The purchases of a run in floats.
+
+    Attributes:
+        sequence: Project numbers in the order bought.
+        prices: Price per worth paid at each step.
+        at_floor: Whether all supporters surely paid alike at each step.
+    """
+
+    sequence: list[int]
+    prices: list[float]
+    at_floor: list[bool]
 
 
 class FloatMoney(Protocol):
@@ -41,6 +56,11 @@ class FloatMoney(Protocol):
 
     def buy(self, number: int, price: float) -> None:
         """Take the price from the supporters."""
+
+    def follow(
+        self, run: FollowedRun, never_after: BoolTable, rivals: BoolTable, safe: int
+    ) -> FollowedRun | int:
+        """Follow a run from where `start` left; or the step where a rival might come first."""
 
 
 class NumpyMoney:
@@ -134,6 +154,40 @@ class NumpyMoney:
         due = share if self._points is None else self._points[span] * share
         self._money[rows] = np.maximum(self._money[rows] - due, 0.0)
         self.drop({number})
+
+    def follow(
+        self, run: FollowedRun, never_after: BoolTable, rivals: BoolTable, safe: int
+    ) -> FollowedRun | int:
+        """Follow a run from where `start` left.
+
+        Args:
+            run: The run at a lower endowment.
+            never_after: Whether the first project, at its lowest price, goes before the second
+                whatever the price of that, shape (n_projects, n_projects).
+            rivals: Whether the first project, once bought, excludes the second.
+            safe: Steps at the beginning where no rival needs to be looked at.
+
+        Returns:
+            The run here, or the number of steps after which a rival might have come first.
+        """
+        prices: list[float] = []
+        at_floor: list[bool] = []
+        steps = zip(*run, strict=True)
+        for step, (number, price_before, was_at_floor) in enumerate(steps):
+            price_now = self._price(number, 0.0) if step < safe else None
+            for price, rival in [] if step < safe else self.best(at_least=price_before):
+                if rival == number:
+                    price_now = price
+                elif not (was_at_floor and never_after[number, rival]):
+                    return step
+            if price_now is None:
+                return step
+            prices.append(price_now)
+            at_floor.append(self.is_at_floor(number))
+            self.buy(number, price_now)
+            if rivals[number].any():
+                self.drop(set(np.flatnonzero(rivals[number]).tolist()))
+        return len(prices) if self.best() else FollowedRun(run.sequence, prices, at_floor)
 
     def _price(self, number: int, bound: float) -> float | None:
         """Return the price per worth, or nothing when the supporters surely cannot pay."""

@@ -3,13 +3,14 @@
 from dataclasses import dataclass, field
 from fractions import Fraction
 from importlib.util import find_spec
+from itertools import permutations
 from typing import Literal
 
 import numpy as np
 
 from solar_fund.voting.profile import VoteProfile
 from solar_fund.voting.shares_exact import ExactMoney, ExactPurchase
-from solar_fund.voting.shares_numpy import FloatMoney, NumpyMoney
+from solar_fund.voting.shares_numpy import BoolTable, FloatMoney, FollowedRun, NumpyMoney
 from solar_fund.voting.tie_break import TieBreak
 
 Engine = Literal["auto", "numpy", "numba"]
@@ -69,31 +70,41 @@ class ShareRun:
         self._tie = tie
         self._worth = profile.costs if cost_utility else (1,) * len(profile.costs)
         self._stride = 1
-        last = len(profile.costs)
+        self._floats = _float_engine(profile, cost_utility, engine)
+        self._keys, self._goes_first = self._order_at_lowest_price()
+        self._excludes = np.zeros(self._goes_first.shape, dtype=np.bool_)
+        self._rivals: dict[int, set[int]] = {n: set() for n in contenders}
+        for n, m in permutations([n for n in contenders if profile.groups[n]], 2):
+            if profile.groups[n] == profile.groups[m]:
+                self._rivals[n].add(m)
+                self._excludes[n, m] = True
+
+    def _order_at_lowest_price(self) -> tuple[dict[int, tuple[int, int]], BoolTable]:
+        """Order projects by the lowest price each can have, then by the tie rule.
+
+        Returns:
+            A sort key by project number, and a table: whether the first project, at its lowest
+            price, goes before the second whatever the price of that.
+        """
+        profile = self._profile
+        undrawn = len(profile.costs)
         lowest = {
-            n: Fraction(profile.costs[n], profile.votes[n] * self._worth[n]) for n in contenders
-        }
-        rank_of = {price: rank for rank, price in enumerate(sorted(set(lowest.values())))}
-        # Rank of the lowest price a project can have, then the tie rule; undrawn ones come last.
-        self._floor = {
             n: (
-                rank_of[lowest[n]],
+                Fraction(profile.costs[n], profile.votes[n] * self._worth[n]),
                 profile.costs[n],
                 -profile.votes[n],
-                tie.ranks.get(profile.project_ids[n], last),
             )
-            for n in contenders
+            for n in self._contenders
         }
-        self._floats = _float_engine(profile, cost_utility, engine)
-        self._rivals = {
-            n: {
-                m
-                for m in contenders
-                if profile.groups[n] and profile.groups[m] == profile.groups[n]
-            }
-            - {n}
-            for n in contenders
-        }
+        rank_of = {key: rank for rank, key in enumerate(sorted(set(lowest.values())))}
+        rank = np.full(undrawn, len(rank_of), dtype=np.int64)
+        drawn = np.full(undrawn, undrawn, dtype=np.int64)
+        for n, key in lowest.items():
+            rank[n] = rank_of[key]
+            drawn[n] = self._tie.ranks.get(profile.project_ids[n], undrawn)
+        first = (rank[:, None] == rank) & (drawn[:, None] < drawn) & (drawn < undrawn)
+        first |= rank[:, None] < rank
+        return {n: (int(rank[n]), int(drawn[n])) for n in self._contenders}, first
 
     def run(self, slice_: Fraction) -> Run:
         """Run in floats, asking the exact engine where a call is too near.
@@ -117,7 +128,7 @@ class ShareRun:
         As long as the order of purchases stays, a higher slice leaves every voter at least as
         much at every step, and no price rises. So if at the far end every rival is still dearer
         than the winner was at the near end, it is dearer everywhere between. Strides double
-        while that holds and halve when it fails, down to a single raise.
+        while that holds and halve when it fails, down to a single raise, which is looked at itself.
 
         Args:
             slice_: Slice of the run [1/cost_scale currency unit].
@@ -125,44 +136,28 @@ class ShareRun:
             raise_by: The raise [1/cost_scale currency unit].
         """
         sure, stride = 0, self._stride
-        while stride:
-            ahead = self._same_at(slice_ + (sure + stride) * raise_by, run)
-            if ahead is None:
-                stride //= 2
-                continue
-            sure, run, self._stride = sure + stride, ahead, stride
-            stride = min(stride * 2, JUMP_MAX)
-        return sure
-
-    def _same_at(self, slice_: Fraction, run: Run) -> Run | None:
-        """Follow a run at a higher slice; give up where a rival might have come first."""
-        floats = self._floats
-        floats.start(float(slice_), self._contenders)
-        prices: list[float] = []
-        at_floor: list[bool] = []
-        steps = zip(run.sequence, run.prices, run.at_floor, strict=True)
-        for number, price_before, was_at_floor in steps:
-            price_now = None
-            for price, rival in floats.best(at_least=price_before):
-                if rival == number:
-                    price_now = price
-                elif not (was_at_floor and self._never_after(number, rival)):
-                    return None
-            if price_now is None:
-                return None
-            prices.append(price_now)
-            at_floor.append(floats.is_at_floor(number))
-            self._take(number, price_now)
-        if floats.best():
-            return None
-        return Run(sequence=run.sequence, prices=prices, at_floor=at_floor)
-
-    def _never_after(self, number: int, rival: int) -> bool:
-        """Tell whether a project at its lowest price goes first whatever the rival's price."""
-        mine, other = self._floor[number], self._floor[rival]
-        if mine[0] != other[0]:
-            return mine[0] < other[0]
-        return mine < other and (mine[1:3] != other[1:3] or other[3] < len(self._floor))
+        followed = FollowedRun(run.sequence, run.prices, run.at_floor)
+        # A single raise has nothing in between, so there the far end alone decides.
+        anything = [0.0] * len(run.sequence)
+        failed_stride = JUMP_MAX
+        # Up to which raise each step is known to stay; a failure at a late step proves the
+        # earlier ones for its whole stride.
+        stays_until = [0] * len(run.sequence)
+        while True:
+            self._floats.start(float(slice_ + (sure + stride) * raise_by), self._contenders)
+            known = followed if stride > 1 else followed._replace(prices=anything)
+            safe = sum(raises >= sure + stride for raises in stays_until)
+            ahead = self._floats.follow(known, self._goes_first, self._excludes, safe)
+            if isinstance(ahead, FollowedRun):
+                sure, followed, self._stride = sure + stride, ahead, stride
+                # Doubling straight after a failure would mostly fail again.
+                stride = stride if stride * 2 >= failed_stride else stride * 2
+                failed_stride *= 2
+            elif stride == 1:
+                return sure
+            else:
+                stays_until[:ahead] = [max(r, sure + stride) for r in stays_until[:ahead]]
+                failed_stride, stride = stride, stride // 2
 
     def _take(self, number: int, price: float) -> None:
         self._floats.buy(number, price)
@@ -212,9 +207,9 @@ class ShareRun:
         """
         price, number = near[0]
         if len(near) > 1:
-            price, number = min(near, key=lambda entry: self._floor[entry[1]])
+            price, number = min(near, key=lambda entry: self._keys[entry[1]])
             if not self._floats.is_at_floor(number) or not all(
-                self._never_after(number, rival) for _, rival in near if rival != number
+                self._goes_first[number, rival] for _, rival in near if rival != number
             ):
                 return price, -1
         return price, -1 if self._floats.is_doubtful(number) else number
