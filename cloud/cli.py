@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from cloud.cli_admin import claim_app, member_app
+from cloud.cli_demo import demo
 from cloud.cli_data import data_app
 from cloud.cli_readings import register as register_readings
 from cloud.errors import CloudError
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 app.add_typer(member_app, name="member")
 app.add_typer(claim_app, name="gateway")
+app.command("demo")(demo)
 register_readings(app)
 app.add_typer(data_app)
 

@@ -1,0 +1,172 @@
+"""Settlement, vote and grant of the demo."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+
+from cloud.demo.made_up import CURRENCY, PROJECTS, MadeUpProject, project_table
+from cloud.demo.processes import DemoFault
+from cloud.demo.street import ZONE
+from cloud.demo.street_cloud import StreetCloud
+from cloud.fund.usecases import (
+    book_settlement,
+    fund_state,
+    pay_founding_shares,
+    receive_supplier_payment,
+)
+from cloud.members.roles import Person
+from cloud.savings.repository import Settlement, savings_of
+from cloud.savings.usecases import Month, settle_month
+from cloud.votes.repository import ElectionRow, Project
+from cloud.votes.usecases import close_election, open_election
+from solar_fund.projects.appraisal import appraisal_report, appraise
+from solar_fund.projects.project_file import parse_project
+from solar_fund.projects.self_consumption import PooledLoad
+from solar_fund.projects.weather_files import WeatherYear, read_weather
+from solar_fund.voting.outcome import Outcome
+from solar_fund.waterfall import SavingsSplit
+
+FOUNDING_SHARE_MINOR = 22_000
+MONTHLY_COSTS_MINOR = 2_400
+
+
+def pay_shares(cloud: StreetCloud, households: Sequence[str]) -> None:
+    """Every home pays a founding share into the fund."""
+    with cloud.services.database.transaction() as connection:
+        pay_founding_shares(
+            connection,
+            dict.fromkeys(households, FOUNDING_SHARE_MINOR),
+            currency=CURRENCY,
+            evidence=_evidence("founding shares"),
+            now=cloud.time.now(),
+        )
+
+
+def settle(cloud: StreetCloud, month_name: str) -> tuple[Settlement, SavingsSplit]:
+    """Settle a month, book it, and book the supplier's payment."""
+    services = cloud.services
+    settlement, _statement = settle_month(
+        services.database,
+        services.store,
+        month=Month.named(month_name, ZONE),
+        currency=CURRENCY,
+        now=cloud.time.now(),
+    )
+    with services.database.transaction() as connection:
+        split = book_settlement(
+            connection,
+            settlement,
+            savings_of(connection, settlement.settlement_number),
+            costs_minor=MONTHLY_COSTS_MINOR,
+            monthly_costs_minor=MONTHLY_COSTS_MINOR,
+            now=cloud.time.now(),
+        )
+        receive_supplier_payment(
+            connection,
+            split,
+            bank_evidence=_evidence(f"supplier pays {month_name}"),
+            now=cloud.time.now(),
+        )
+    return settlement, split
+
+
+def weather_of_demo() -> WeatherYear:
+    """A typical year of Greensboro, North Carolina: the file that comes with pvlib."""
+    import pvlib
+
+    return read_weather(Path(pvlib.__file__).parent / "data" / "723170TYA.CSV")
+
+
+def appraised_projects(load: PooledLoad | None = None) -> list[Project]:
+    """Appraise the made-up projects, all with the same method, prices and weather file."""
+    weather = weather_of_demo()
+    return [_appraised(project, weather, load) for project in PROJECTS]
+
+
+def open_vote(
+    cloud: StreetCloud,
+    projects: list[Project],
+    households: Sequence[str],
+    *,
+    election_id: str,
+    title: str,
+    lasts: timedelta,
+    seed: int,
+) -> ElectionRow:
+    """Open a vote on what the fund holds; the lot for ties is drawn now."""
+    now = cloud.time.now()
+    lot = [project.project_id for project in projects]
+    random.Random(f"{seed}/{election_id}").shuffle(lot)
+    with cloud.services.database.transaction() as connection:
+        election = ElectionRow(
+            election_id=election_id,
+            title=title,
+            opens_at=now,
+            closes_at=now + lasts,
+            budget_minor=fund_state(connection, CURRENCY, now).available_minor,
+            currency=CURRENCY,
+            quorum=len(households) // 4,
+            roll_size=len(households),
+            lot=tuple(lot),
+            closed_at=None,
+            result=None,
+            ballots_root=None,
+        )
+        open_election(connection, election, projects, list(households), now=now)
+    return election
+
+
+def cast_ballots(
+    cloud: StreetCloud, election_id: str, people: Mapping[str, Person], *, seed: int
+) -> int:
+    """Most members vote through the page, as browsers do; returns how many ballots were cast."""
+    dice = np.random.default_rng((seed, 7))
+    cast = 0
+    for person in people.values():
+        if dice.random() < 0.15:
+            continue
+        approvals = [project.project_id for project in PROJECTS if dice.random() < project.liked_by]
+        with cloud.browser_of(person) as browser:
+            answer = browser.post(f"/votes/{election_id}/ballot", data={"approve": approvals})
+        if answer.status_code >= 400:
+            raise DemoFault(f"a ballot was answered with {answer.status_code}: {answer.text[:300]}")
+        cast += 1
+    return cast
+
+
+def count(cloud: StreetCloud, election_id: str) -> Outcome:
+    """Count a vote and set its grants aside."""
+    with cloud.services.database.transaction() as connection:
+        return close_election(connection, election_id, now=cloud.time.now())
+
+
+def _appraised(project: MadeUpProject, weather: WeatherYear, load: PooledLoad | None) -> Project:
+    plan = parse_project(project_table(project))
+    report = appraisal_report(appraise(plan, weather, load))
+    return Project(
+        project_id=project.project_id,
+        name=project.name,
+        cost_minor=project.capex * 100,
+        facts={
+            "kwp": project.kwp,
+            "site": project.site,
+            "words": project.words,
+            "annual_energy_kwh": report["annual_energy_kwh"],
+            "p90_energy_kwh": report["annual_energy_p90_kwh"],
+            "monthly_energy_kwh": report["monthly_energy_kwh"],
+            "payback_years": report["payback_years"],
+            "irr": report["irr"],
+            "npv_minor": report["npv_minor"],
+            "self_consumption_share": report["self_consumption_share"],
+        },
+    )
+
+
+def _evidence(what: str) -> str:
+    return hashlib.sha256(f"commonwatt demo, simulated: {what}".encode()).hexdigest()
