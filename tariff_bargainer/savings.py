@@ -7,15 +7,15 @@ interaction, against some reference use; it is a report and never the basis of a
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from typing import Any, TypeVar
 
 import numpy as np
 
-from tariff_bargainer.bargaining.minor_units import money_text, to_minor
-from tariff_bargainer.billing.bill import bill
+from tariff_bargainer.bargaining.dated_bill import bill_by_dates_minor
+from tariff_bargainer.bargaining.minor_units import money_text
 from tariff_bargainer.billing.index_cost import IndexSeries
 from tariff_bargainer.errors import MismatchedHomes
 from tariff_bargainer.profiles.intervals import LoadProfile
@@ -28,6 +28,7 @@ ENGINE_SOURCES = (
     "profiles/calendar.py",
     "tariffs",
     "billing",
+    "bargaining/dated_bill.py",
     "bargaining/minor_units.py",
 )
 """Files and folders whose source decides a bill in minor units: the engine that is hashed."""
@@ -131,8 +132,8 @@ class SavingsStatement:
 def monthly_savings(
     period: str,
     usage: Mapping[str, LoadProfile],
-    old_tariffs: Mapping[str, Tariff],
-    actual: Mapping[str, Tariff | int],
+    old_tariffs: Mapping[str, Tariff | Sequence[Tariff]],
+    actual: Mapping[str, Tariff | Sequence[Tariff] | int],
     *,
     currency: str,
     reference: Mapping[str, LoadProfile] | None = None,
@@ -144,8 +145,10 @@ def monthly_savings(
     Args:
         period: Name of the period, such as `2026-03`; goes into the hashes.
         usage: Each member's metered use over the period, without gaps.
-        old_tariffs: Each member's tariff as frozen when joining.
-        actual: What was billed: the new tariff, or the bill itself in whole minor units.
+        old_tariffs: Each member's tariff as frozen when joining, or its versions by effective
+            dates, such as published changes of a default tariff.
+        actual: What was billed: the new tariff or its versions, or the bill itself in whole
+            minor units.
         currency: ISO 4217 code of every tariff and bill.
         reference: Use to explain the change against, such as last year's month; members without
             one, or billed by a sum, get no three terms.
@@ -159,22 +162,28 @@ def monthly_savings(
     engine = engine_hash()
     members = []
     for member in sorted(usage):
-        old = _of(old_tariffs, member, "has no frozen old tariff")
-        billed = _of(actual, member, "has neither a new tariff nor an actual bill")
-        for tariff in (old, billed):
-            if isinstance(tariff, Tariff) and tariff.currency != currency:
+        old = _versions(_of(old_tariffs, member, "has no frozen old tariff"))
+        given = _of(actual, member, "has neither a new tariff nor an actual bill")
+        billed = given if isinstance(given, int) else _versions(given)
+        for tariff in (*old, *(() if isinstance(billed, int) else billed)):
+            if tariff.currency != currency:
                 raise MismatchedHomes(
                     home=member, problem=f"is billed in {tariff.currency}, not in {currency}"
                 )
-        counterfactual_minor = _bill_minor(usage[member], old, index)
+        counterfactual_minor = bill_by_dates_minor(usage[member], old, index=index)
         actual_minor = (
-            billed if isinstance(billed, int) else _bill_minor(usage[member], billed, index)
+            billed
+            if isinstance(billed, int)
+            else bill_by_dates_minor(usage[member], billed, index=index)
         )
         terms = None
-        if reference and member in reference and isinstance(billed, Tariff):
+        if reference and member in reference and not isinstance(billed, int):
+            # Reference use lies in another year, so it is priced by today's versions.
             terms = saving_terms(
-                reference_old_minor=_bill_minor(reference[member], old, index),
-                reference_new_minor=_bill_minor(reference[member], billed, index),
+                reference_old_minor=bill_by_dates_minor(reference[member], old[-1:], index=index),
+                reference_new_minor=bill_by_dates_minor(
+                    reference[member], billed[-1:], index=index
+                ),
                 actual_old_minor=counterfactual_minor,
                 actual_new_minor=actual_minor,
             )
@@ -189,8 +198,8 @@ def monthly_savings(
                 evidence=_evidence(
                     [period, member, currency, counterfactual_minor, actual_minor],
                     readings=readings_hash(usage[member]),
-                    old=old.content_hash,
-                    billed=billed.content_hash if isinstance(billed, Tariff) else "",
+                    old=_tariffs_hash(old),
+                    billed="" if isinstance(billed, int) else _tariffs_hash(billed),
                     engine=engine,
                 ),
             )
@@ -354,10 +363,14 @@ def _evidence(
     )
 
 
-def _bill_minor(
-    profile: LoadProfile, tariff: Tariff, index: Mapping[str, IndexSeries] | None
-) -> int:
-    return to_minor(bill(profile, tariff, index=index).annual.total, tariff.currency)
+def _versions(given: Tariff | Sequence[Tariff]) -> tuple[Tariff, ...]:
+    return (given,) if isinstance(given, Tariff) else tuple(given)
+
+
+def _tariffs_hash(versions: Sequence[Tariff]) -> str:
+    if len(versions) == 1:
+        return versions[0].content_hash
+    return _sha256([version.content_hash for version in versions])
 
 
 def _of(table: Mapping[str, Found], member: str, problem: str) -> Found:

@@ -119,3 +119,14 @@ def test_an_offer_is_open_until_its_last_instant_only():
     offer = replace(flat_offer(0.3), valid_until=until)
     assert offer.is_open(datetime(2026, 12, 1, 15, 59, tzinfo=UTC))
     assert not offer.is_open(until)
+
+
+def test_quick_prices_are_the_exact_ones_to_the_minor_unit():
+    from tests.tariff_bargainer.bargaining.street import hourly_homes
+
+    homes = hourly_homes(25, days=90)
+    own = {home: flat_tariff(0.2 + 0.001 * place) for place, home in enumerate(homes)}
+    for tariffs in (flat_tariff(0.31), own):
+        exact, quick = price_homes(homes, tariffs), price_homes(homes, tariffs, quick=True)
+        assert list(exact) == list(quick)
+        assert max(abs(exact[home] - quick[home]) for home in homes) <= 1

@@ -1,7 +1,7 @@
 """Savings: exact, explained in three terms, and the same on every rerun."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import numpy as np
@@ -161,3 +161,28 @@ def test_a_true_up_is_a_new_entry_that_cites_both_results():
     assert true_up(later, later) == ()
     with pytest.raises(MismatchedHomes):
         true_up(statement(), monthly_savings("2025-02", USAGE, OLD, NEW, currency="EUR"))
+
+
+def test_a_price_change_in_mid_month_counts_from_its_day():
+    change = date(2025, 1, 11)
+    before = replace(flat_tariff(0.20, standing=0), effective_to=change)
+    after = replace(flat_tariff(0.30, standing=0), effective_from=change)
+    made = statement(old_tariffs={**OLD, "a": (before, after)})
+    # 10 days at 0.20 and 21 at 0.30, 24 kWh a day.
+    assert made.members[0].counterfactual_minor == 4800 + 15_120
+    gap = replace(after, effective_from=date(2025, 1, 12))
+    with pytest.raises(MismatchedHomes, match="leave days uncovered"):
+        statement(old_tariffs={**OLD, "a": (before, gap)})
+    twice = replace(after, effective_from=date(2025, 1, 10))
+    with pytest.raises(MismatchedHomes, match="overlap"):
+        statement(old_tariffs={**OLD, "a": (before, twice)})
+
+
+def test_equal_versions_bill_like_one_tariff_standing_charge_included():
+    parts = (
+        replace(OLD["a"], effective_to=date(2025, 1, 8)),
+        replace(OLD["a"], effective_from=date(2025, 1, 8)),
+    )
+    split = statement(old_tariffs={**OLD, "a": parts}).members[0]
+    whole = statement().members[0]
+    assert abs(split.counterfactual_minor - whole.counterfactual_minor) <= 1
