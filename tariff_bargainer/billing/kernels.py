@@ -62,7 +62,8 @@ def reduce_to_cells(
         for first, last in _segments(run_cell):
             cells = slice(run_cell[first], run_cell[first] + last - first)
             sums[chunk, cells] += run_sums[:, first:last]
-            np.maximum(highest[chunk, cells], run_highest[:, first:last], highest[chunk, cells])
+            peaks = highest[chunk, cells]
+            np.maximum(peaks, run_highest[:, first:last], out=peaks)
     return sums, highest
 
 
