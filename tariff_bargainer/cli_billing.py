@@ -103,7 +103,9 @@ def load_tariff(path: Path, form: TariffFormat, timezone: str | None) -> "Tariff
     """
     from dataclasses import replace
 
-    from tariff_bargainer.errors import TariffFileError, UnsupportedRate
+    from tariff_bargainer.errors import TariffFileError
+    from tariff_bargainer.tariffs.open_energy_tariffs import parse_open_energy_tariffs
+    from tariff_bargainer.tariffs.opentariff import UK_ZONE, parse_opentariff
     from tariff_bargainer.tariffs.tariff_file import parse_tariff, read_text
     from tariff_bargainer.tariffs.urdb import parse_urdb
 
@@ -111,15 +113,17 @@ def load_tariff(path: Path, form: TariffFormat, timezone: str | None) -> "Tariff
     if form is TariffFormat.TOML:
         tariff = parse_tariff(text)
         return replace(tariff, timezone=timezone) if timezone else tariff
+    if form is TariffFormat.OPENTARIFF:
+        return parse_opentariff(text, timezone=timezone or UK_ZONE)
+    if form is TariffFormat.OPEN_ENERGY_TARIFFS:
+        return parse_open_energy_tariffs(text, timezone=timezone)
     if timezone is None:
         raise TariffFileError(
             where="--timezone",
-            problem=f"is missing, and a tariff in the form {form} does not say its zone",
-            remedy="give the zone of the supplier's clock, such as America/Denver",
+            problem="is missing, and a URDB rate does not say its zone",
+            remedy="give the zone of the utility's clock, such as America/Denver",
         )
-    if form is TariffFormat.URDB:
-        return parse_urdb(text, timezone=timezone)
-    raise UnsupportedRate(field="--format", problem=f"{form} is not read yet")
+    return parse_urdb(text, timezone=timezone)
 
 
 def print_table(made: "Bill", name: str) -> None:

@@ -139,9 +139,10 @@ def bill(
     tariff: Tariff,
     *,
     metering: Metering | None = None,
-    registers: Mapping[str, LoadProfile] | None = None,
+    registers: Mapping[str, LoadProfile | None] | None = None,
     index: Mapping[str, IndexSeries] | None = None,
     conditions: AbstractSet[str] = frozenset(),
+    prorate: bool = False,
 ) -> Bill:
     """Price a load profile under a tariff, line by line.
 
@@ -150,9 +151,12 @@ def bill(
         tariff: Rates [currency per kWh, kW, day …] with windows on the tariff's own clock.
         metering: `none` ignores export, `net` nets it within the month, `net-billing` credits it
             at the export rates; None does what the tariff says.
-        registers: Profiles of further meter registers by name, over the same time.
+        registers: Profiles of further meter registers by name, over the same time; None for a
+            register that this home does not have.
         index: Price series by the name the tariff uses.
         conditions: Conditions of discounts the member meets, such as `prompt-pay`.
+        prorate: Whether monthly blocks and demand charges shrink with the part of a month that is
+            billed, as when prices change within a month; standing charges always do.
 
     Returns:
         Annual and monthly amounts; the months' amounts add up to the annual ones exactly.
@@ -163,22 +167,27 @@ def bill(
 
     Source: the supplier's published rate sheet named in `tariff.source`.
     """
-    metered = {"": metered_energy(profile, tariff)}
+    metered: dict[str, MeteredEnergy | None] = {}
     for name, other in (registers or {}).items():
+        if other is None:
+            metered[name] = None
+            continue
         if (other.start, other.step_s, len(other)) != (profile.start, profile.step_s, len(profile)):
             raise InsufficientProfile(
                 reasons=(f"register {name!r} covers other intervals than the main one",)
             )
         metered[name] = metered_energy(other, tariff)
+    main = metered_energy(profile, tariff)
+    shares = month_shares(main)
     run = _Run(
         tariff=tariff,
         metering=tariff.metering if metering is None else metering,
+        main=main,
         metered=metered,
         index=index or {},
+        shares=shares if prorate else [Fraction(1)] * len(shares),
     )
     months = run.amounts()
-    main = metered[""]
-    shares = month_shares(main)
     kwh = [Fraction(int(sum_uwh), MICRO_PER_KWH) for sum_uwh in _by_month(main, main.import_uwh)]
     add_standing_charges(months, tariff, main.calendar.months, shares)
     add_minimum_bills(months, tariff, main.calendar.months, shares)
@@ -195,17 +204,20 @@ class _Run:
 
     tariff: Tariff
     metering: Metering
-    metered: Mapping[str, MeteredEnergy]
+    main: MeteredEnergy
+    metered: Mapping[str, MeteredEnergy | None]
     index: Mapping[str, IndexSeries]
+    shares: Sequence[Fraction]
 
     @property
     def notes(self) -> list[str]:
-        main = self.metered[""]
-        coarse = (coarse_window(main, charge) for charge in self.tariff.demand)
+        coarse = (coarse_window(self.main, charge) for charge in self.tariff.demand)
         unpriced = (f"not in the bill: {remark}" for remark in self.tariff.remarks)
         return [note for note in (*coarse, *unpriced) if note]
 
-    def register(self, name: str) -> MeteredEnergy:
+    def register(self, name: str) -> MeteredEnergy | None:
+        if not name:
+            return self.main
         if name not in self.metered:
             raise MissingInput(
                 name=name, kind="register", remedy="give its load profile beside the main one"
@@ -214,33 +226,34 @@ class _Run:
 
     def amounts(self) -> list[MonthAmounts]:
         """Energy, export and demand by month."""
-        months = [MonthAmounts() for _ in range(self.metered[""].n_months)]
+        months = [MonthAmounts() for _ in range(self.main.n_months)]
         if self.metering == "net":
-            main = self.metered[""]
-            peaks = monthly_peaks_kw(self.tariff, main)
-            netted = monthly_net_cost(self.tariff, main, peaks)
+            peaks = monthly_peaks_kw(self.tariff, self.main)
+            netted = monthly_net_cost(self.tariff, self.main, peaks, self.shares)
             for month, net in zip(months, netted, strict=True):
                 month.energy += net.energy
                 month.payout = net.credit
         for charge in self.tariff.energy:
             if self.metering != "net" or charge.register:
-                metered = self.register(charge.register)
-                _add(months, "energy", self._directed(charge, metered, metered.import_uwh))
+                _add(months, "energy", self._directed(charge, "import"))
         if self.metering == "net-billing":
             for charge in self.tariff.export:
-                metered = self.register(charge.register)
-                _add(months, "export_credit", self._directed(charge, metered, metered.export_uwh))
+                _add(months, "export_credit", self._directed(charge, "export"))
             if self.tariff.net_billing.carry == "next-month":
-                carry_export_credit(months, self.tariff, self.metered[""].calendar.months)
+                carry_export_credit(months, self.tariff, self.main.calendar.months)
         for demand in self.tariff.demand:
             metered = self.register(demand.register)
-            cost = monthly_demand_cost(demand, self.tariff, metered, metered.import_uwh)
-            _add(months, "demand", cost)
+            if metered is not None:
+                cost = monthly_demand_cost(demand, self.tariff, metered, metered.import_uwh)
+                pairs = zip(cost, self.shares, strict=True)
+                _add(months, "demand", [amount * share for amount, share in pairs])
         return months
 
-    def _directed(
-        self, charge: EnergyCharge, metered: MeteredEnergy, energy_uwh: MicroEnergy
-    ) -> list[Fraction]:
+    def _directed(self, charge: EnergyCharge, direction: str) -> list[Fraction]:
+        metered = self.register(charge.register)
+        if metered is None:
+            return [Fraction(0)] * self.main.n_months
+        energy_uwh = metered.import_uwh if direction == "import" else metered.export_uwh
         cost = monthly_energy_cost(
             charge,
             self.tariff,
@@ -248,6 +261,7 @@ class _Run:
             energy_uwh,
             chronological=is_chronological(charge, self.tariff, self.metering),
             peaks_kw=monthly_peaks_kw(self.tariff, metered),
+            shares=self.shares,
         )
         if charge.index:
             linked = monthly_index_cost(charge.index, metered, energy_uwh, self.index)

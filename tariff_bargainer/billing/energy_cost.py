@@ -38,7 +38,11 @@ class BlockLimits:
 
 
 def block_limits(
-    charge: EnergyCharge, *, days_in_month: int = 1, peak_kw: Fraction | None = None
+    charge: EnergyCharge,
+    *,
+    days_in_month: int = 1,
+    peak_kw: Fraction | None = None,
+    share: Fraction = Fraction(1),
 ) -> BlockLimits:
     """Scale the blocks of a charge to one month.
 
@@ -46,8 +50,11 @@ def block_limits(
         charge: The charge.
         days_in_month: Multiplier of daily limits [d].
         peak_kw: Multiplier of limits per kW of peak.
+        share: Part of the month that is billed; shrinks limits that count by the month.
     """
     factor = Fraction(MICRO_PER_KWH)
+    if charge.tier_basis.startswith("month"):
+        factor *= share
     if charge.tier_basis in {"month-daily", "month-per-kw-daily"}:
         factor *= days_in_month
     if charge.tier_basis in {"month-per-kw", "month-per-kw-daily"}:
@@ -62,12 +69,15 @@ def block_limits(
 
 
 def monthly_block_limits(
-    charge: EnergyCharge, months: Sequence[tuple[int, int]], peaks_kw: Sequence[Fraction]
+    charge: EnergyCharge,
+    months: Sequence[tuple[int, int]],
+    peaks_kw: Sequence[Fraction],
+    shares: Sequence[Fraction],
 ) -> list[BlockLimits]:
     """Scale the blocks of a charge to every month."""
     return [
-        block_limits(charge, days_in_month=monthrange(*month)[1], peak_kw=peak)
-        for month, peak in zip(months, peaks_kw, strict=True)
+        block_limits(charge, days_in_month=monthrange(*month)[1], peak_kw=peak, share=share)
+        for month, peak, share in zip(months, peaks_kw, shares, strict=True)
     ]
 
 
@@ -79,6 +89,7 @@ def monthly_energy_cost(
     *,
     chronological: bool,
     peaks_kw: Sequence[Fraction],
+    shares: Sequence[Fraction],
 ) -> list[Fraction]:
     """Price one direction of energy under one charge, month by month, without its index.
 
@@ -89,6 +100,7 @@ def monthly_energy_cost(
         energy_uwh: Energy of that direction per interval [µWh], shape (n,).
         chronological: Whether blocks fill in the order of use.
         peaks_kw: Highest demand of each month [kW], for limits per kW.
+        shares: Part of each month that its blocks are for.
 
     Returns:
         Exact cost per local month [currency].
@@ -96,7 +108,7 @@ def monthly_energy_cost(
     period = metered.periods(charge.periods, tariff)
     n_periods = len(charge.periods)
     months = metered.calendar.months
-    limits = monthly_block_limits(charge, months, peaks_kw)
+    limits = monthly_block_limits(charge, months, peaks_kw, shares)
     if charge.tiered and (chronological or charge.tier_scope == "period"):
         return _chronological(charge, metered, energy_uwh, period, limits)
     daily = charge.tiered and charge.tier_basis == "day"

@@ -8,16 +8,25 @@ from decimal import Decimal
 from fractions import Fraction
 from math import lcm
 from operator import mul
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from tariff_bargainer.billing.metered_energy import MICRO_PER_KWH, MeteredEnergy, MicroEnergy
-from tariff_bargainer.errors import InsufficientProfile, InvalidProfile, MissingInput
+from tariff_bargainer.errors import (
+    IndexFileError,
+    InsufficientProfile,
+    InvalidProfile,
+    LoadFileError,
+    MissingInput,
+)
+from tariff_bargainer.profiles.regular_csv import read_regular_csv
 from tariff_bargainer.tariffs.tariff import IndexLink
 
 NANO = 1_000_000_000
+INDEX_COLUMNS = ("price_per_kwh", "price_per_mwh")
 PRICE_PER_KWH_MAX = 1e6
 
 
@@ -106,6 +115,34 @@ class IndexSeries:
                 )
             )
         return self.price_nano_per_kwh[position]
+
+
+def read_index_csv(path: Path) -> IndexSeries:
+    """Read a price series: `interval_start`, and `price_per_kwh` or `price_per_mwh` [currency].
+
+    Raises:
+        IndexFileError: The file cannot be read as one regular series; names line and remedy.
+    """
+    try:
+        rows = read_regular_csv(path, INDEX_COLUMNS, negative=True)
+    except LoadFileError as fault:
+        raise IndexFileError(line=fault.line, problem=fault.problem, remedy=fault.remedy) from None
+    if len(rows.columns) != 1:
+        raise IndexFileError(
+            line=1,
+            problem=f"{len(rows.columns)} price columns",
+            remedy="give one of price_per_kwh, price_per_mwh",
+        )
+    name, numbers = next(iter(rows.columns.items()))
+    price = pd.Series(
+        np.array(numbers) / (1000.0 if name == "price_per_mwh" else 1.0),
+        index=pd.to_datetime(rows.starts_s, unit="s", utc=True),
+    )
+    try:
+        return IndexSeries.from_series(price)
+    except InvalidProfile as invalid:
+        problem, _, remedy = str(invalid).partition("; ")
+        raise IndexFileError(problem=problem, remedy=remedy or "correct the file") from None
 
 
 def linked_prices(link: IndexLink, price_nano_per_kwh: NDArray[np.int64]) -> tuple[list[int], int]:

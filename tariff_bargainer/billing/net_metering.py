@@ -36,7 +36,10 @@ class NetMonth:
 
 
 def monthly_net_cost(
-    tariff: Tariff, metered: MeteredEnergy, peaks_kw: Sequence[Fraction]
+    tariff: Tariff,
+    metered: MeteredEnergy,
+    peaks_kw: Sequence[Fraction],
+    shares: Sequence[Fraction],
 ) -> list[NetMonth]:
     """Price the main register's net energy month by month.
 
@@ -44,6 +47,7 @@ def monthly_net_cost(
         tariff: The tariff.
         metered: The profile on the tariff's clock.
         peaks_kw: Highest demand of each month [kW], for limits per kW.
+        shares: Part of each month that its blocks are for.
 
     Raises:
         UnsupportedRate: A charge has no meaning when energy is netted by month.
@@ -52,8 +56,8 @@ def monthly_net_cost(
     for charge in charges:
         _refuse_what_needs_order(charge)
     if tariff.net_metering.rollover == "money":
-        return _with_money_carried(tariff, charges, metered, peaks_kw)
-    return _with_energy_carried(tariff, charges, metered, peaks_kw)
+        return _with_money_carried(tariff, charges, metered, peaks_kw, shares)
+    return _with_energy_carried(tariff, charges, metered, peaks_kw, shares)
 
 
 def _refuse_what_needs_order(charge: EnergyCharge) -> None:
@@ -89,13 +93,14 @@ def _with_energy_carried(
     charges: Sequence[EnergyCharge],
     metered: MeteredEnergy,
     peaks_kw: Sequence[Fraction],
+    shares: Sequence[Fraction],
 ) -> list[NetMonth]:
     rule = tariff.net_metering
     months = metered.calendar.months
     cost = [Fraction(0)] * len(months)
     for charge in charges:
         for index, amount in enumerate(
-            _charge_with_energy_carried(charge, tariff, metered, peaks_kw)
+            _charge_with_energy_carried(charge, tariff, metered, peaks_kw, shares)
         ):
             cost[index] += amount
     payouts = [Fraction(0)] * len(months)
@@ -117,11 +122,15 @@ def _month_nets(metered: MeteredEnergy) -> list[int]:
 
 
 def _charge_with_energy_carried(
-    charge: EnergyCharge, tariff: Tariff, metered: MeteredEnergy, peaks_kw: Sequence[Fraction]
+    charge: EnergyCharge,
+    tariff: Tariff,
+    metered: MeteredEnergy,
+    peaks_kw: Sequence[Fraction],
+    shares: Sequence[Fraction],
 ) -> list[Fraction]:
     rule = tariff.net_metering
     months = metered.calendar.months
-    limits = monthly_block_limits(charge, months, peaks_kw)
+    limits = monthly_block_limits(charge, months, peaks_kw, shares)
     table = schedule_table(
         tuple(period.windows for period in charge.periods), holidays=tariff.has_holidays
     )
@@ -166,12 +175,13 @@ def _with_money_carried(
     charges: Sequence[EnergyCharge],
     metered: MeteredEnergy,
     peaks_kw: Sequence[Fraction],
+    shares: Sequence[Fraction],
 ) -> list[NetMonth]:
     months = metered.calendar.months
     gross = [Fraction(0)] * len(months)
     value = [Fraction(0)] * len(months)
     for charge in charges:
-        limits = monthly_block_limits(charge, months, peaks_kw)
+        limits = monthly_block_limits(charge, months, peaks_kw, shares)
         _add_one_side(gross, _net_uwh(metered, charge.periods, tariff), limits, sign=1)
     for charge in tariff.export:
         if charge.index:
@@ -179,7 +189,7 @@ def _with_money_carried(
                 field=f"export {charge.name!r} under net metering",
                 problem="an index-linked price has no monthly net; use net billing",
             )
-        limits = monthly_block_limits(charge, months, peaks_kw)
+        limits = monthly_block_limits(charge, months, peaks_kw, shares)
         _add_one_side(value, _net_uwh(metered, charge.periods, tariff), limits, sign=-1)
     settled = []
     bank = Fraction(0)

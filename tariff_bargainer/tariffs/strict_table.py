@@ -76,6 +76,13 @@ class StrictTable:
                 return word
         raise self.fault(key, f"is {found!r}", f"write one of {', '.join(choices)}")
 
+    def choice_or_none(self, key: str, choices: Sequence[Choice]) -> Choice | None:
+        """Take one of a few words, or None when the key is absent or null."""
+        if self._left.get(key) is None:
+            self.take(key)
+            return None
+        return self.choice(key, choices, choices[0])
+
     def flag(self, key: str) -> bool:
         """Take true or false; false when absent."""
         found = self.take(key)

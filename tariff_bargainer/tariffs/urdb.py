@@ -17,6 +17,7 @@ from typing import Any
 
 from tariff_bargainer.errors import TariffFileError, UnsupportedRate
 from tariff_bargainer.profiles.calendar import WEEKDAYS, WEEKEND
+from tariff_bargainer.tariffs.json_text import parse_json
 from tariff_bargainer.tariffs.schedule import ALL_MONTHS, Window
 from tariff_bargainer.tariffs.strict_table import StrictTable
 from tariff_bargainer.tariffs.tariff import (
@@ -79,17 +80,8 @@ def parse_urdb(text: str, *, timezone: str) -> Tariff:
         TariffFileError: The text is not such JSON.
         UnsupportedRate: A field cannot be represented without changing the rate.
     """
-    try:
-        parsed = json.loads(text, parse_float=Decimal, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as broken:
-        raise TariffFileError(
-            where="the file", problem=f"is not JSON: {broken}", remedy="save the rate as JSON"
-        ) from None
+    parsed = parse_json(text)
     return tariff_from_urdb(_one_rate(parsed), timezone=timezone)
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no number of a rate")
 
 
 def _one_rate(parsed: Any) -> Any:
