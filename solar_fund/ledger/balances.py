@@ -9,6 +9,14 @@ from solar_fund.ledger.journal import JournalRecord, Leg
 Key = tuple[str, str]
 """Account name and currency."""
 
+PERIOD_MARK = "period"
+"""What a closed period locks: everything before its end."""
+
+
+def mark_key(account: str, currency: str) -> str:
+    """What a balance assertion locks: one account in one currency."""
+    return f"{account} {currency}"
+
 
 @dataclass(frozen=True, slots=True)
 class Balance:
@@ -73,6 +81,10 @@ class Applied:
         moved: The legs behind the movements.
         worked_out: Whether those legs are the ledger's own work, not listed in the request.
         about_seq: The record it resolves or reverses.
+        is_final: Whether it leaves nothing of a reservation.
+        expires_at: When a reservation runs out.
+        mark_key: What a closed period or an assertion locks.
+        mark_at: Before when it locks it.
     """
 
     effective_at: str
@@ -80,6 +92,10 @@ class Applied:
     moved: tuple[Leg, ...] = ()
     worked_out: bool = False
     about_seq: int | None = None
+    is_final: bool = False
+    expires_at: str | None = None
+    mark_key: str | None = None
+    mark_at: str | None = None
 
 
 class BooksSource(Protocol):

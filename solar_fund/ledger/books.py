@@ -26,7 +26,16 @@ from solar_fund.errors import (
     ReversalRefused,
 )
 from solar_fund.ledger.accounts import Account, account_from_plain
-from solar_fund.ledger.balances import Applied, Balance, BooksSource, Key, Movement, Pending
+from solar_fund.ledger.balances import (
+    PERIOD_MARK,
+    Applied,
+    Balance,
+    BooksSource,
+    Key,
+    Movement,
+    Pending,
+    mark_key,
+)
 from solar_fund.ledger.journal import Leg, check_balanced, time_of, time_text
 
 FUTURE_MAX = timedelta(days=366)
@@ -72,8 +81,8 @@ class Books:
                 return self._release(seq, recorded_at, effective_at, request)
             case "reverse":
                 return self._reverse(seq, recorded_at, effective_at, request["about"])
-        self._mark(kind, recorded_at, request)
-        return Applied(effective_at=effective_at)
+            case _:
+                return self._mark(kind, recorded_at, request)
 
     def account(self, name: str) -> Account:
         """An open account.
@@ -106,16 +115,19 @@ class Books:
         self.pendings[seq] = found
         return found
 
-    def _mark(self, kind: str, recorded_at: str, request: Mapping[str, Any]) -> None:
-        """Carry out the kinds that move nothing."""
+    def _mark(self, kind: str, recorded_at: str, request: Mapping[str, Any]) -> Applied:
+        """Carry out the kinds that move nothing, some of which lock the past."""
         if kind == "open":
             self._open(request["account"])
-        elif kind == "close":
+            return Applied(effective_at=recorded_at)
+        if kind == "close":
             self._close(recorded_at, request["end"])
-        elif kind == "assert":
+            return Applied(effective_at=recorded_at, mark_key=PERIOD_MARK, mark_at=request["end"])
+        if kind == "assert":
             self._assert(recorded_at, request)
-        else:
-            raise EntryInvalid(f"record kind {kind!r} is unknown")
+            key = mark_key(request["account"], request["currency"])
+            return Applied(effective_at=recorded_at, mark_key=key, mark_at=request["as_of"])
+        raise EntryInvalid(f"record kind {kind!r} is unknown")
 
     def _open(self, plain: Mapping[str, Any]) -> None:
         account = account_from_plain(plain)
@@ -148,7 +160,9 @@ class Books:
             [(leg, 0, max(leg.amount_minor, 0), max(-leg.amount_minor, 0)) for leg in legs],
         )
         self.pendings[seq] = Pending(seq, expires_at, remaining_minor)
-        return Applied(effective_at=effective_at, movements=movements, moved=legs)
+        return Applied(
+            effective_at=effective_at, movements=movements, moved=legs, expires_at=expires_at
+        )
 
     def _post(
         self, seq: int, recorded_at: str, effective_at: str, request: Mapping[str, Any]
@@ -183,6 +197,7 @@ class Books:
             moved=legs,
             worked_out=True,
             about_seq=pending.seq,
+            is_final=finished,
         )
 
     def _release(
@@ -197,7 +212,9 @@ class Books:
         movements = self._move(seq, effective_at, changes)
         pending.remaining_minor = dict.fromkeys(pending.remaining_minor, 0)
         pending.resolved_by = seq
-        return Applied(effective_at=effective_at, movements=movements, about_seq=pending.seq)
+        return Applied(
+            effective_at=effective_at, movements=movements, about_seq=pending.seq, is_final=True
+        )
 
     def _reverse(self, seq: int, recorded_at: str, effective_at: str, about: int) -> Applied:
         original = self.source.record(about)

@@ -13,10 +13,11 @@ from solar_fund.errors import InputFileInvalid, LedgerBusy
 from solar_fund.ledger.balances import Applied
 from solar_fund.ledger.journal import Body
 from solar_fund.ledger.tables import ACCOUNT, JOURNAL, MOVEMENT
-from solar_fund.ledger.verification import movement_row
+from solar_fund.ledger.verification import account_row, movement_row
 
 BUSY_WAIT_S = 30.0
 
+_INSERT_JOURNAL, _INSERT_ACCOUNT, _INSERT_MOVEMENT = map(insert, (JOURNAL, ACCOUNT, MOVEMENT))
 _POSTGRES_LOCK = text("SELECT pg_advisory_xact_lock(7216003751246139)")
 
 
@@ -68,6 +69,10 @@ class NewRows:
                 "seq": seq,
                 "kind": request["kind"],
                 "about_seq": applied.about_seq,
+                "is_final": int(applied.is_final),
+                "expires_at": applied.expires_at,
+                "mark_key": applied.mark_key,
+                "mark_at": applied.mark_at,
                 "idempotency_key": request["key"],
                 "request_sha256": request_sha256,
                 "recorded_at": recorded_at,
@@ -78,19 +83,18 @@ class NewRows:
         )
         if request["kind"] == "open":
             plain = request["account"]
-            currencies = " ".join(plain["currencies"])
-            self.account.append({**plain, "seq": seq, "currencies": currencies})
+            self.account.append(account_row(seq, plain))
         self.movement.extend(movement_row(movement) for movement in applied.movements)
 
     def insert(self, connection: Connection) -> None:
         """Write all that was gathered."""
-        for table, rows in (
-            (JOURNAL, self.journal),
-            (ACCOUNT, self.account),
-            (MOVEMENT, self.movement),
+        for statement, rows in (
+            (_INSERT_JOURNAL, self.journal),
+            (_INSERT_ACCOUNT, self.account),
+            (_INSERT_MOVEMENT, self.movement),
         ):
             if rows:
-                connection.execute(insert(table), rows)
+                connection.execute(statement, rows)
 
 
 def take_write_lock(connection: Connection) -> None:

@@ -3,12 +3,12 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, exists, func, select
 
 from solar_fund.ledger.accounts import Account
 from solar_fund.ledger.balances import Balance, Pending
 from solar_fund.ledger.journal import record_from_body, time_text
-from solar_fund.ledger.stored_books import account_of, pending_after
+from solar_fund.ledger.stored_books import StoredBooks, account_of
 from solar_fund.ledger.tables import ACCOUNT, JOURNAL, MOVEMENT
 
 
@@ -192,27 +192,25 @@ def statement(
     )
 
 
-def open_pendings(connection: Connection) -> list[Pending]:
-    """All reservations that are not resolved, in order."""
+def open_pendings(connection: Connection, *, expired_at: str | None = None) -> list[Pending]:
+    """All reservations that are not resolved, in order.
+
+    Args:
+        connection: To read from.
+        expired_at: Only those whose time has run out by then, text of `time_text`.
+    """
     later = JOURNAL.alias("later")
-    rows = connection.execute(
-        select(JOURNAL.c.seq, JOURNAL.c.body, JOURNAL.c.hash, later.c.body.label("later_body"))
-        .outerjoin(later, (later.c.about_seq == JOURNAL.c.seq) & (later.c.kind != "reverse"))
-        .where(JOURNAL.c.kind == "reserve")
-        .order_by(JOURNAL.c.seq, later.c.seq)
+    about = later.c.about_seq == JOURNAL.c.seq
+    query = (
+        select(JOURNAL.c.seq)
+        .where(JOURNAL.c.kind == "reserve", ~exists().where(about, later.c.is_final == 1))
+        .order_by(JOURNAL.c.seq)
     )
-    reserved = {}
-    about: dict[int, list[str]] = {}
-    for row in rows:
-        reserved[row.seq] = record_from_body(row.body, row.hash)
-        about.setdefault(row.seq, [])
-        if row.later_body is not None:
-            about[row.seq].append(row.later_body)
-    found = [
-        pending_after(record, [record_from_body(body, "") for body in about[seq]])
-        for seq, record in reserved.items()
-    ]
-    return [pending for pending in found if pending.resolved_by is None]
+    if expired_at is not None:
+        query = query.where(JOURNAL.c.expires_at <= expired_at)
+    source = StoredBooks(connection)
+    found = [source.pending(seq) for seq in connection.execute(query).scalars().all()]
+    return [pending for pending in found if pending is not None]
 
 
 def suspense_ageing(connection: Connection, now: datetime) -> list[SuspenseItem]:
@@ -224,7 +222,7 @@ def suspense_ageing(connection: Connection, now: datetime) -> list[SuspenseItem]
         select(MOVEMENT.c.account, MOVEMENT.c.currency, MOVEMENT.c.posted_minor, JOURNAL.c.body)
         .join(ACCOUNT, ACCOUNT.c.name == MOVEMENT.c.account)
         .join(JOURNAL, JOURNAL.c.seq == MOVEMENT.c.seq)
-        .where(ACCOUNT.c.suspense, MOVEMENT.c.posted_minor != 0)
+        .where(ACCOUNT.c.suspense == 1, MOVEMENT.c.posted_minor != 0)
         .order_by(MOVEMENT.c.effective_at, MOVEMENT.c.seq, MOVEMENT.c.line)
     )
     queues: dict[tuple[str, str], list[SuspenseItem]] = {}

@@ -176,11 +176,7 @@ class SqlLedger(LedgerReader):
         """Release every pending entry whose time has run out."""
         now = time_text(self._clock())
         with self._writing() as connection:
-            due = [
-                pending.seq
-                for pending in reports.open_pendings(connection)
-                if pending.expires_at is not None and pending.expires_at <= now
-            ]
+            due = [pending.seq for pending in reports.open_pendings(connection, expired_at=now)]
             return self._append_within(
                 connection,
                 [

@@ -1,13 +1,12 @@
 """What the rules look up, read from the database."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, select
 
 from solar_fund.ledger.accounts import Account
-from solar_fund.ledger.balances import NO_BALANCE, Balance, Key, Pending
+from solar_fund.ledger.balances import NO_BALANCE, PERIOD_MARK, Balance, Pending, mark_key
 from solar_fund.ledger.journal import JournalRecord, record_from_body
 from solar_fund.ledger.tables import ACCOUNT, JOURNAL, MOVEMENT
 
@@ -28,7 +27,14 @@ _BALANCE_QUERY = (
     .order_by(MOVEMENT.c.seq.desc(), MOVEMENT.c.line.desc())
     .limit(1)
 )
-_MARKS_QUERY = select(JOURNAL.c.body).where(JOURNAL.c.kind.in_(("assert", "close")))
+_MARKS_QUERY = (
+    select(JOURNAL.c.mark_key, func.max(JOURNAL.c.mark_at))
+    .where(JOURNAL.c.mark_key.is_not(None))
+    .group_by(JOURNAL.c.mark_key)
+)
+_BY_KEYS_QUERY = select(JOURNAL.c.idempotency_key, JOURNAL.c.body, JOURNAL.c.hash).where(
+    JOURNAL.c.idempotency_key.in_(bindparam("wanted", expanding=True))
+)
 
 
 class StoredBooks:
@@ -37,7 +43,7 @@ class StoredBooks:
     def __init__(self, connection: Connection, accounts: dict[str, Account] | None = None) -> None:
         self._connection = connection
         self._accounts = {} if accounts is None else accounts
-        self._marks: tuple[str | None, dict[Key, str]] | None = None
+        self._marks: dict[str, str] | None = None
 
     def account(self, name: str, /) -> Account | None:
         """An open account."""
@@ -92,40 +98,27 @@ class StoredBooks:
 
     def closed_before(self) -> str | None:
         """End of the last closed period."""
-        return self._read_marks()[0]
+        return self._read_marks().get(PERIOD_MARK)
 
     def asserted_before(self, account: str, currency: str, /) -> str | None:
         """The latest time as of which a balance was asserted."""
-        return self._read_marks()[1].get((account, currency))
+        return self._read_marks().get(mark_key(account, currency))
 
     def by_keys(self, keys: Sequence[str]) -> dict[str, JournalRecord]:
         """The records that used some idempotency keys."""
         found = {}
         for start in range(0, len(keys), KEYS_PER_QUERY):
             part = keys[start : start + KEYS_PER_QUERY]
-            rows = self._connection.execute(
-                select(JOURNAL.c.idempotency_key, JOURNAL.c.body, JOURNAL.c.hash).where(
-                    JOURNAL.c.idempotency_key.in_(part)
-                )
-            )
+            rows = self._connection.execute(_BY_KEYS_QUERY, {"wanted": part})
             for row in rows:
                 found[row.idempotency_key] = record_from_body(row.body, row.hash)
         return found
 
-    def _read_marks(self) -> tuple[str | None, dict[Key, str]]:
+    def _read_marks(self) -> dict[str, str]:
         """Closed periods and balance assertions, both few, in one query."""
         if self._marks is None:
-            closed_before: str | None = None
-            asserted: dict[Key, str] = {}
             rows = self._connection.execute(_MARKS_QUERY)
-            for row in rows:
-                request = json.loads(row.body)["request"]
-                if request["kind"] == "close":
-                    closed_before = max(request["end"], closed_before or "")
-                else:
-                    key = (request["account"], request["currency"])
-                    asserted[key] = max(request["as_of"], asserted.get(key, ""))
-            self._marks = (closed_before, asserted)
+            self._marks = {row[0]: row[1] for row in rows}
         return self._marks
 
 
@@ -148,7 +141,7 @@ def account_of(row: Row[Any]) -> Account:
     return Account(
         name=row.name,
         currencies=tuple(row.currencies.split()),
-        no_overdraft=row.no_overdraft,
+        no_overdraft=row.no_overdraft == 1,
         member_id=row.member_id,
-        suspense=row.suspense,
+        suspense=row.suspense == 1,
     )

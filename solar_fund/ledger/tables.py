@@ -1,18 +1,19 @@
 """The ledger's three tables and the triggers that make them append-only.
 
 `create_tables` works on a connection of the caller, so that a migration can use it. Times are
-fixed-width UTC text, so that one order holds in both databases.
+fixed-width UTC text, so that one order holds in both databases. Yes and no are 1 and 0, so that a
+damaged value such as 2 is seen by the check instead of being read as yes.
 """
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     Column,
     Connection,
     ForeignKey,
     Index,
     Integer,
     MetaData,
+    SmallInteger,
     String,
     Table,
     Text,
@@ -29,6 +30,10 @@ JOURNAL = Table(
     Column("seq", _SEQ, primary_key=True, autoincrement=False),
     Column("kind", String(10), nullable=False),
     Column("about_seq", _SEQ, nullable=True),
+    Column("is_final", SmallInteger, nullable=False),
+    Column("expires_at", String(27), nullable=True),
+    Column("mark_key", String(210), nullable=True),
+    Column("mark_at", String(27), nullable=True),
     Column("idempotency_key", String(255), nullable=False, unique=True),
     Column("request_sha256", String(64), nullable=False),
     Column("recorded_at", String(27), nullable=False),
@@ -38,6 +43,8 @@ JOURNAL = Table(
     Index("ledger_journal_about", "about_seq"),
     Index("ledger_journal_kind", "kind", "seq"),
     Index("ledger_journal_recorded", "recorded_at"),
+    Index("ledger_journal_expires", "expires_at"),
+    Index("ledger_journal_mark", "mark_key", "mark_at"),
 )
 _REVERSES = JOURNAL.c.kind == "reverse"
 Index(
@@ -54,9 +61,9 @@ ACCOUNT = Table(
     Column("name", String(200), primary_key=True),
     Column("seq", _SEQ, ForeignKey("ledger_journal.seq"), nullable=False),
     Column("currencies", String(200), nullable=False),
-    Column("no_overdraft", Boolean(create_constraint=False), nullable=False),
+    Column("no_overdraft", SmallInteger, nullable=False),
     Column("member_id", String(64), nullable=True),
-    Column("suspense", Boolean(create_constraint=False), nullable=False),
+    Column("suspense", SmallInteger, nullable=False),
     Index("ledger_account_member", "member_id"),
 )
 

@@ -1,7 +1,7 @@
 """Proof that the books are what was written: replay the journal, compare all that is stored."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,12 @@ from solar_fund.ledger.journal import (
 from solar_fund.ledger.tables import ACCOUNT, JOURNAL, MOVEMENT
 
 ROWS_PER_FETCH = 5_000
+
+_HEAD_QUERY = (
+    select(JOURNAL.c.seq, JOURNAL.c.hash, JOURNAL.c.recorded_at)
+    .order_by(JOURNAL.c.seq.desc())
+    .limit(1)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +79,7 @@ class ChainReport:
 
 def chain_head(connection: Connection) -> ChainHead:
     """Number and hash of the newest record."""
-    row = connection.execute(
-        select(JOURNAL.c.seq, JOURNAL.c.hash, JOURNAL.c.recorded_at)
-        .order_by(JOURNAL.c.seq.desc())
-        .limit(1)
-    ).first()
+    row = connection.execute(_HEAD_QUERY).first()
     if row is None:
         return ChainHead(seq=0, hash=GENESIS_HASH)
     return ChainHead(seq=row.seq, hash=row.hash, recorded_at=row.recorded_at)
@@ -110,6 +112,18 @@ def verify_chain(connection: Connection, expected_head: ChainHead | None = None)
             head=head,
         )
     return ChainReport(records=replay.seq, first_bad_seq=None, problem=None, head=head)
+
+
+def account_row(seq: int, plain: Mapping[str, Any]) -> dict[str, Any]:
+    """An account's body as its row."""
+    return {
+        "name": plain["name"],
+        "seq": seq,
+        "currencies": " ".join(plain["currencies"]),
+        "no_overdraft": int(plain["no_overdraft"]),
+        "member_id": plain["member_id"],
+        "suspense": int(plain["suspense"]),
+    }
 
 
 def movement_row(movement: Movement) -> dict[str, Any]:
@@ -195,6 +209,10 @@ class _Replay:
             "seq": fields["seq"],
             "kind": record.kind,
             "about_seq": applied.about_seq,
+            "is_final": applied.is_final,
+            "expires_at": applied.expires_at,
+            "mark_key": applied.mark_key,
+            "mark_at": applied.mark_at,
             "idempotency_key": request["key"],
             "request_sha256": request_digest(request),
             "recorded_at": fields["recorded_at"],
@@ -215,7 +233,7 @@ class _Replay:
         if record.kind != "open":
             return []
         plain = account_as_plain(self.books.account(record.request["account"]["name"]))
-        return [{**plain, "seq": record.seq, "currencies": " ".join(plain["currencies"])}]
+        return [account_row(record.seq, plain)]
 
     def _check_published(self, seq: int, found: str) -> None:
         published = self.expected_head

@@ -52,7 +52,7 @@ class Storm:
         key = f"key-{self.number}"
         op = self.random.choices(
             ("post", "batch", "reserve", "settle", "void", "expire", "reverse", "close"),
-            (50, 8, 18, 14, 6, 1, 6, 0.2),
+            (50, 8, 18, 14, 6, 0.4, 6, 0.2),
         )[0]
         command = {"op": op, "key": key, "now": time_text(self.now), "memo": ""}
         if op in {"post", "reserve"}:

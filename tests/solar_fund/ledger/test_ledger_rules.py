@@ -1,5 +1,6 @@
 """One conformance suite, run over SQLite and over PostgreSQL."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -290,7 +291,7 @@ def test_an_append_takes_part_in_the_callers_transaction(engine, ledger, clock):
         "DELETE FROM ledger_journal",
         "UPDATE ledger_movement SET posted_minor = 0",
         "DELETE FROM ledger_movement",
-        "UPDATE ledger_account SET no_overdraft = NOT no_overdraft",
+        "UPDATE ledger_account SET no_overdraft = 1 - no_overdraft",
         "DELETE FROM ledger_account",
     ],
 )
@@ -304,3 +305,15 @@ def test_the_trial_balance_sums_to_zero(funded_ledger):
     lines = funded_ledger.trial_balance()
     assert sum(line.balance.posted_minor for line in lines) == 0
     assert {line.account for line in lines} == {BANK, FUND_CASH, ANNA_CAPITAL}
+
+
+def test_writers_at_the_same_time_neither_lose_nor_repeat_an_entry(engine, ledger, clock):
+    def write(writer):
+        own = SqlLedger(engine, clock=clock)
+        for number in range(20):
+            own.post_entry(pay_in(1, key=f"{writer % 2}-{number}"))
+
+    with ThreadPoolExecutor(4) as writers:
+        list(writers.map(write, range(4)))
+    assert posted(ledger, BANK) == 40
+    assert ledger.verify_chain().is_whole

@@ -97,6 +97,8 @@ def test_one_changed_byte_in_a_memo_names_its_record(database, number):
         ("DELETE FROM ledger_movement WHERE seq = {seq}", "pay-13"),
         ("DELETE FROM ledger_journal WHERE seq = {seq}", "pay-14"),
         ("UPDATE ledger_journal SET about_seq = NULL WHERE seq = {seq}", "back"),
+        ("UPDATE ledger_journal SET is_final = 2 WHERE seq = {seq}", "part"),
+        ("UPDATE ledger_account SET suspense = 2 WHERE seq = {seq}", "open:Assets:Suspense"),
     ],
 )
 def test_any_changed_column_names_its_record(database, statement, key):
