@@ -1,0 +1,133 @@
+"""The same co-op on PostgreSQL: tables, guards, whole transactions, one writer at a time."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from datetime import timedelta
+
+import msgspec
+import pytest
+from sqlalchemy import delete, text, update
+from sqlalchemy.exc import DatabaseError
+
+from cloud.consents import repository as consents
+from cloud.database import Database
+from cloud.errors import DatabaseFault
+from cloud.migrations.run import migrate, missing_steps
+from cloud.transparency import repository as log_repository
+from cloud.transparency.audit import audit
+from cloud.transparency.usecases import record
+from gateway.wire.consent import EventType, Terms
+from gateway.wire.session import KnownConsent
+from tests.cloud.coop_builder import START, HomeGateway, open_coop
+from tests.cloud.postgres_cluster import postgres_cluster
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("postgresql")]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with postgres_cluster() as address:
+        yield address
+
+
+@pytest.fixture
+def address(cluster):
+    """An empty database."""
+    database = Database(cluster)
+    with database.transaction() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    database.close()
+    return cluster
+
+
+@pytest.fixture
+def coop(address, tmp_path):
+    with open_coop(tmp_path, database_url=address) as opened:
+        yield opened
+
+
+def test_the_steps_lead_to_the_tables_in_code(address):
+    database = Database(address)
+    migrate(database)
+    assert missing_steps(database) == []
+    database.close()
+
+
+def test_the_whole_way_of_a_consent_and_its_readings(coop):
+    _person, browser = coop.member()
+    home = HomeGateway(client=coop.client, clock=coop.clock)
+    assert home.pair(browser.post("/api/v1/gateways/claims").json()["claim_code"]).is_success
+    terms = msgspec.convert(browser.get("/api/v1/offers").json()[0]["terms"], type=Terms)
+    home.give(terms)
+    home.sync(home.event(EventType.RENEWED, terms))
+    part = home.part(terms, START - timedelta(hours=1), (1, 2), grant="group-tariff@2")
+    assert home.send(part).parts[0].accepted == 2
+    assert browser.post("/api/v1/consents/group-tariff/withdraw").status_code == 200
+    events = home.sync(known=(KnownConsent(consent_id="group-tariff", version=2),)).events
+    assert len(events) == 1
+    late = home.part(terms, START - timedelta(minutes=30), (3,), grant="group-tariff@2")
+    assert [item.reason for item in home.send(late).parts[0].refused] == ["withdrawn"]
+    assert coop.services.store.streams(home.household) == ()
+    assert browser.get("/api/v1/consents/group-tariff/receipts/3").status_code == 200
+    with coop.services.database.reading() as connection:
+        found = audit(connection)
+    assert (found.faults, found.consent_events) == ((), 3)
+
+
+@pytest.mark.parametrize("table", [consents.consent_events, log_repository.log_entries])
+def test_the_database_itself_keeps_events_and_entries(coop, table):
+    column = next(column for column in table.c if column.name in ("payload", "entry"))
+    for statement in (update(table).values({column: "{}"}), delete(table)):
+        with (
+            pytest.raises(DatabaseError, match="never changed or deleted"),
+            coop.services.database.transaction() as connection,
+        ):
+            connection.execute(statement)
+
+
+def test_writers_take_turns_and_the_log_has_no_hole(coop):
+    def write():
+        for _ in range(10):
+            with coop.services.database.transaction() as connection:
+                record(connection, kind="test.entry", facts={}, at=START)
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with coop.services.database.reading() as connection:
+        found = audit(connection)
+    assert (found.entries, found.faults) == (44, ())
+
+
+def test_a_reader_sees_one_moment(coop):
+    database = coop.services.database
+    with database.reading() as reader:
+        before = log_repository.log_size(reader)
+        with database.transaction() as writer:
+            record(writer, kind="test.entry", facts={}, at=START)
+        assert log_repository.log_size(reader) == before
+    with database.reading() as reader:
+        assert log_repository.log_size(reader) == before + 1
+
+
+def test_times_come_back_aware(coop):
+    with coop.services.database.reading() as connection:
+        entry = log_repository.newest_entries(connection, count=1)[0]
+    assert entry.at == START
+    assert entry.at.utcoffset() == timedelta(0)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_server_that_is_not_there_is_named_without_its_password():
+    database = Database("postgresql+pg8000://coop:secret@127.0.0.1:1/coop")
+    with pytest.raises(DatabaseFault, match=r"127\.0\.0\.1:1") as raised, database.reading():
+        pass
+    assert "secret" not in str(raised.value)
+    database.close()
+    del raised
+    gc.collect()  # pg8000 leaves its refused socket to the collector, which complains about it
