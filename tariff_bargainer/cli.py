@@ -1,10 +1,8 @@
 """The `tariff-bargainer` command."""
 
-from importlib.util import find_spec
-
 import typer
 
-from tariff_bargainer import cli_billing
+from tariff_bargainer import cli_bargaining, cli_billing
 
 app = typer.Typer(
     name="tariff-bargainer",
@@ -21,8 +19,4 @@ def main() -> None:
 
 
 cli_billing.register(app)
-
-if find_spec("tariff_bargainer.cli_bargaining") is not None:
-    from tariff_bargainer import cli_bargaining
-
-    cli_bargaining.register(app)
+cli_bargaining.register(app)

@@ -1,4 +1,4 @@
-"""Commands that price load files: `bill` and `compare`."""
+"""The command that prices a load file: `bill`."""
 
 import json
 from collections.abc import Iterator
@@ -58,7 +58,10 @@ BILL_EXAMPLE = (
 
 
 def bill_command(
-    tariff: Annotated[Path, typer.Option(help="Tariff file.")],
+    tariff: Annotated[
+        list[Path],
+        typer.Option(help="Tariff file; give it again for later versions with effective_from."),
+    ],
     load: Annotated[
         Path,
         typer.Option(help="CSV: interval_start, import_wh|kwh|kw, optional export_wh|kwh|kw."),
@@ -77,21 +80,66 @@ def bill_command(
             "export rates. Without it, what the tariff says."
         ),
     ] = None,
+    index: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=FILE: price series; CSV interval_start, price_per_kwh|mwh."),
+    ] = None,
+    register_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--register", help="NAME=FILE: load of a further meter register; NAME=none: absent."
+        ),
+    ] = None,
+    condition: Annotated[
+        list[str] | None, typer.Option(help="A discount's condition that is met.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Price a load file under a tariff: annual and monthly totals by component."""
-    from tariff_bargainer.billing.bill import bill
+    """Price a load file under a tariff: annual and monthly totals by component.
+
+    The total is energy + demand + fixed + minimum + discount + tax - export_credit.
+    """
+    from tariff_bargainer.billing.contract import bill_versions
+    from tariff_bargainer.billing.index_cost import read_index_csv
     from tariff_bargainer.profiles.load_csv import read_load_csv
 
-    with one_line_errors(tariff):
-        priced = load_tariff(tariff, format_, timezone)
+    versions = []
+    for path in tariff:
+        with one_line_errors(path):
+            versions.append(load_tariff(path, format_, timezone))
+    series = {}
+    for name, path in named_files(index, "--index"):
+        with one_line_errors(path):
+            series[name] = read_index_csv(path)
+    registers = {}
+    for name, path in named_files(register_, "--register"):
+        with one_line_errors(path):
+            registers[name] = None if str(path) == "none" else read_load_csv(path)
     with one_line_errors(load):
-        profile = read_load_csv(load)
-        made = bill(profile, priced, metering=metering.value if metering else None)
+        made = bill_versions(
+            read_load_csv(load),
+            versions,
+            metering=metering.value if metering else None,
+            registers=registers,
+            index=series,
+            conditions=frozenset(condition or ()),
+        )
     if as_json:
         print(json.dumps(made.as_json(), indent=2))
     else:
-        print_table(made, priced.name)
+        print_table(made, versions[0].name)
+
+
+def named_files(pairs: list[str] | None, option: str) -> list[tuple[str, Path]]:
+    """Split `NAME=FILE` arguments; one without a name is bad input."""
+    named = []
+    for pair in pairs or ():
+        name, separator, path = pair.partition("=")
+        if not separator or not name or not path:
+            typer.echo(f"error: {option} {pair!r}: write it as NAME=FILE", err=True)
+            raise typer.Exit(EXIT_BAD_INPUT)
+        named.append((name, Path(path)))
+    return named
 
 
 def load_tariff(path: Path, form: TariffFormat, timezone: str | None) -> "Tariff":

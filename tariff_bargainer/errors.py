@@ -8,6 +8,7 @@ BargainerError
 ├── IndexFileError        a price-series file that cannot be read; line and remedy
 ├── InvalidProfile        arrays that do not make a load profile
 ├── InsufficientProfile   a profile that cannot answer the question; lists the reasons
+├── InvalidContract       versions of a tariff that do not follow each other
 ├── MissingInput          a bill needs a series or register that was not given
 ├── OfferFileError        an offer, mandate or other bargaining text breaks its form
 ├── MismatchedHomes       homes, tariffs and bills that do not belong together
@@ -92,6 +93,10 @@ class InsufficientProfile(BargainerError):
     def __init__(self, *, reasons: Sequence[str]) -> None:
         self.reasons = tuple(reasons)
         super().__init__("; ".join(self.reasons))
+
+
+class InvalidContract(BargainerError):
+    """Versions of a tariff overlap, differ in currency, or leave part of the time open."""
 
 
 class MissingInput(BargainerError):
