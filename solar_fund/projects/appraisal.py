@@ -19,7 +19,13 @@ from solar_fund.projects.cash_flow import (
     project_years,
 )
 from solar_fund.projects.project_file import DEFAULT, ProjectPlan
-from solar_fund.projects.self_consumption import OwnUse, PooledLoad, own_use, solar_on_load
+from solar_fund.projects.self_consumption import (
+    OwnUse,
+    PooledLoad,
+    own_use,
+    solar_on_load,
+    with_window_prices,
+)
 from solar_fund.projects.solar_yield import SolarYear, solar_year
 from solar_fund.projects.weather_files import WeatherYear
 
@@ -123,6 +129,7 @@ def appraise(
     own_share = plan.value.own_use_share
     own_price = plan.value.own_use_price_per_kwh
     if load is not None:
+        load = with_window_prices(load, own_price, plan.value.windows, plan.timezone)
         made_wh = solar_on_load(solar.hourly_kwh, load)
         if not made_wh.sum():
             raise ProjectInvalid("the load covers no hour in which the project makes energy")

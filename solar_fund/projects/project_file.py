@@ -15,6 +15,7 @@ from solar_fund.projects.solar_yield import ModuleType, Mounting, SolarArray, So
 FILE_BYTES_MAX = 1024 * 1024
 ARRAYS_MAX = 100
 LIFE_YEARS_MAX = 60
+WINDOWS_MAX = 50
 
 DEFAULT = "default of this program; practice value, set your own"
 
@@ -49,12 +50,34 @@ class EnergyValue:
         export_price_per_kwh: Earned per kWh fed into the grid [currency per kWh].
         price_growth: Yearly growth of both, as a share.
         own_use_share: Share used by members when no load is given; an assumption.
+        windows: Periods of the group tariff; the first that fits an interval gives its price,
+            else `own_use_price_per_kwh` holds.
     """
 
     own_use_price_per_kwh: Decimal
     export_price_per_kwh: Decimal = Decimal(0)
     price_growth: Decimal = Decimal(0)
     own_use_share: Decimal | None = None
+    windows: tuple[PriceWindow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceWindow:
+    """When energy of the group tariff has its own price, in the site's local time.
+
+    Attributes:
+        price_per_kwh: Price inside the window [currency per kWh].
+        hour_from: First hour of the day, 0 to 23.
+        hour_to: Hour at which it ends, 1 to 24; not before `hour_from`, or it runs past midnight.
+        weekdays: ISO weekdays, Monday is 1.
+        months: Months, January is 1.
+    """
+
+    price_per_kwh: Decimal
+    hour_from: int = 0
+    hour_to: int = 24
+    weekdays: frozenset[int] = frozenset(range(1, 8))
+    months: frozenset[int] = frozenset(range(1, 13))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +223,7 @@ def parse_project(content: Mapping[str, Any], otherwise_id: str = "project") -> 
         arrays=tuple(_array(place, table) for place, table in enumerate(arrays, start=1)),
         losses=_losses(_table(content, "losses")),
         costs=Costs(**_figures("cost", _table(content, "cost"), Costs)),
-        value=EnergyValue(**_figures("value", _table(content, "value"), EnergyValue)),
+        value=_value(_table(content, "value")),
         finance=Finance(**_figures("finance", _table(content, "finance"), Finance)),
         uncertainty=Uncertainty(
             **_figures("uncertainty", _table(content, "uncertainty"), Uncertainty)
@@ -252,6 +275,43 @@ def _array(place: int, table: Any) -> SolarArray:
         raise ProjectInvalid(f"array {place}: {error}") from None
 
 
+def _value(table: Mapping[str, Any]) -> EnergyValue:
+    plain = {key: written for key, written in table.items() if key != "window"}
+    windows = table.get("window", [])
+    if not isinstance(windows, list) or len(windows) > WINDOWS_MAX:
+        raise ProjectInvalid(f"write at most {WINDOWS_MAX} [[value.window]] tables")
+    return EnergyValue(
+        **_figures("value", plain, EnergyValue),
+        windows=tuple(_window(place, entry) for place, entry in enumerate(windows, start=1)),
+    )
+
+
+def _window(place: int, table: Any) -> PriceWindow:
+    name = f"value.window {place}"
+    if not isinstance(table, Mapping) or "price_per_kwh" not in table:
+        raise ProjectInvalid(f"{name} has no price_per_kwh")
+    _refuse_unknown(f"{name}: ", table, tuple(field.name for field in fields(PriceWindow)))
+    parts: dict[str, Any] = {
+        "price_per_kwh": _decimal(f"{name}: price_per_kwh", table["price_per_kwh"])
+    }
+    for key, lowest, highest in (("hour_from", 0, 23), ("hour_to", 1, 24)):
+        if key in table:
+            parts[key] = _whole(f"{name}: {key}", table[key], lowest, highest)
+    for key, highest in (("weekdays", 7), ("months", 12)):
+        if key in table:
+            written = table[key]
+            if not isinstance(written, list) or not written:
+                raise ProjectInvalid(f"{name}: {key} must be a list of numbers")
+            parts[key] = frozenset(_whole(f"{name}: {key}", part, 1, highest) for part in written)
+    return PriceWindow(**parts)
+
+
+def _whole(name: str, written: Any, lowest: int, highest: int) -> int:
+    if type(written) is not int or not lowest <= written <= highest:
+        raise ProjectInvalid(f"{name} is {written!r}: expected {lowest} to {highest}")
+    return written
+
+
 def _losses(table: Mapping[str, Any]) -> SolarLosses:
     _refuse_unknown("losses.", table, tuple(field.name for field in fields(SolarLosses)))
     figures = {key: float(_decimal(f"losses.{key}", written)) for key, written in table.items()}
@@ -263,7 +323,7 @@ def _losses(table: Mapping[str, Any]) -> SolarLosses:
 
 def _figures(name: str, table: Mapping[str, Any], kind: type) -> dict[str, Any]:
     """Read the figures of one table as the types its dataclass asks for."""
-    known = {field.name: field for field in fields(kind)}
+    known = {field.name: field for field in fields(kind) if field.name != "windows"}
     _refuse_unknown(f"{name}.", table, tuple(known))
     figures: dict[str, Any] = {}
     for key, written in table.items():

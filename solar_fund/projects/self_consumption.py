@@ -7,8 +7,9 @@ same street mostly exports.
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from solar_fund.errors import InputFileInvalid, ProjectInvalid
+from solar_fund.projects.project_file import PriceWindow
 from solar_fund.projects.weather_files import hour_of_model_year
 
 FILE_BYTES_MAX = 256 * 1024 * 1024
@@ -117,6 +119,35 @@ def own_use(load: PooledLoad, solar_wh: Ints, before_wh: Ints | None = None) -> 
         peak_after_kw=float((open_wh - own).max()) * to_kw,
         intervals=len(own),
     )
+
+
+def with_window_prices(
+    load: PooledLoad, otherwise: Decimal, windows: Sequence[PriceWindow], timezone: str
+) -> PooledLoad:
+    """Price a load by the windows of the group tariff; prices the load carries are kept.
+
+    Args:
+        load: Pooled load.
+        otherwise: Price outside all windows [currency per kWh].
+        windows: The first that fits gives the price.
+        timezone: Zone in which the windows are meant.
+    """
+    if load.price_per_kwh is not None or not windows:
+        return load
+    local = load.start.tz_convert(timezone)
+    prices = np.full(len(local), float(otherwise))
+    open_still = np.ones(len(local), dtype=np.bool_)
+    for window in windows:
+        hours = np.asarray(local.hour)
+        if window.hour_from < window.hour_to:
+            inside = (hours >= window.hour_from) & (hours < window.hour_to)
+        else:
+            inside = (hours >= window.hour_from) | (hours < window.hour_to)
+        inside &= np.isin(local.weekday + 1, sorted(window.weekdays))
+        inside &= np.isin(local.month, sorted(window.months))
+        prices[inside & open_still] = float(window.price_per_kwh)
+        open_still &= ~inside
+    return replace(load, price_per_kwh=prices)
 
 
 def own_use_in_order(load: PooledLoad, projects: Sequence[Ints]) -> list[OwnUse]:
