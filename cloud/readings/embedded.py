@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
-from cloud.errors import StoreLocked
+from cloud.errors import StoreClosed, StoreLocked
 from cloud.readings.compaction import Compaction
 from cloud.readings.inbox import QUEUE_MAX, Inbox
 from cloud.readings.mirror_feed import MirrorFeed
@@ -69,11 +69,17 @@ class EmbeddedStore(StoreReader):
 
     def erase(self, household: str, *, stream: StreamKey | None = None) -> Erased:
         """See `ReadingStore.erase`."""
+        self._require_open()
         return self._compaction.erase(household, stream=stream)
 
     def compact(self) -> Compacted:
         """See `ReadingStore.compact`."""
+        self._require_open()
         return self._compaction.compact()
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise StoreClosed
 
     @property
     def mirror_feed(self) -> MirrorFeed:

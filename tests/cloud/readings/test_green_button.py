@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from xml.etree.ElementTree import parse
 
 import pandas as pd
 import pytest
+from defusedxml.ElementTree import parse
 from hypothesis import given
 from hypothesis import strategies as st
 
