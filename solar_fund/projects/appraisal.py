@@ -18,7 +18,7 @@ from solar_fund.projects.cash_flow import (
     payback_years,
     project_years,
 )
-from solar_fund.projects.project_file import DEFAULT, ProjectPlan
+from solar_fund.projects.project_plan import DEFAULT, ProjectPlan
 from solar_fund.projects.self_consumption import (
     OwnUse,
     PooledLoad,

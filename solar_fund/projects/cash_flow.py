@@ -11,7 +11,7 @@ from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 import pyxirr
 
 from solar_fund.money import exponent_of
-from solar_fund.projects.project_file import ProjectPlan
+from solar_fund.projects.project_plan import ProjectPlan
 
 # Enough digits that 60 years of discounting never shows in a minor unit.
 PRECISION_DIGITS = 40

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from solar_fund.errors import InputFileInvalid, ProjectInvalid
-from solar_fund.projects.project_file import PriceWindow
+from solar_fund.projects.project_plan import PriceWindow
 from solar_fund.projects.weather_files import hour_of_model_year
 
 FILE_BYTES_MAX = 256 * 1024 * 1024
