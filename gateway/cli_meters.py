@@ -3,53 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
-from collections.abc import Callable, Mapping
-from functools import wraps
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.errors import BadPayload, GatewayError
+from gateway import cli_wires
+from gateway.cli_options import JsonOption, named_faults, write_json
+from gateway.errors import BadPayload
 
 if TYPE_CHECKING:
     from gateway.decode.mqtt_payloads import Preset
-
-_P = ParamSpec("_P")
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the gateway's application."""
     app.command("read", epilog="Example: coop-gateway read --map eastron_sdm630 --host 192.0.2.7")(
-        _named_faults(read)
+        named_faults(read)
     )
     decode = typer.Typer(help="Decode what was captured, without a meter.", no_args_is_help=True)
     decode.command(
         "frame",
         epilog="Example: coop-gateway decode frame --map eastron_sdm630 "
         "--request '01 04 00 00 00 02 71 CB' --response '01 04 04 43 67 AF 55 E2 10'",
-    )(_named_faults(decode_frame))
+    )(named_faults(decode_frame))
     decode.command(
         "mqtt",
         epilog="Example: coop-gateway decode mqtt --preset tasmota_energy "
         "--topic tele/plug/SENSOR < payload.json",
-    )(_named_faults(decode_mqtt))
+    )(named_faults(decode_mqtt))
     app.add_typer(decode, name="decode")
-
-
-def _named_faults(command: Callable[_P, None]) -> Callable[_P, None]:
-    """Print a named fault as one line and exit with 2."""
-
-    @wraps(command)
-    def run(*args: _P.args, **kwargs: _P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except GatewayError as fault:
-            print(f"error: {fault}", file=sys.stderr)
-            raise typer.Exit(2) from fault
-
-    return run
+    cli_wires.register(app)
 
 
 MapOption = Annotated[
@@ -67,7 +52,6 @@ UnitOption = Annotated[
 ]
 BaudOption = Annotated[int | None, typer.Option(help="Serial speed; the map knows the usual.")]
 ParityOption = Annotated[str | None, typer.Option(help="N, E or O; the map knows the usual.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def read(
@@ -82,7 +66,7 @@ def read(
         bool, typer.Option("--rtu-over-tcp", help="The host is an RS485-to-Ethernet bridge.")
     ] = False,
     timeout: Annotated[float | None, typer.Option(min=0.05, max=30, help="Wait [s].")] = None,
-    as_json: JsonOption = False,
+    json_output: JsonOption = False,
 ) -> None:
     """Read a Modbus meter once and print every quantity with its unit."""
     from dataclasses import replace
@@ -121,8 +105,8 @@ def read(
         }
 
     answer = asyncio.run(once())
-    if as_json:
-        print(json.dumps(answer))
+    if json_output:
+        write_json(answer)
         return
     print(f"{meter_map.title} ({answer['map']}), unit {answer['unit']}")
     for name, number in answer["quantities"].items():
@@ -137,7 +121,7 @@ def decode_frame(
     map_name: MapOption,
     request: Annotated[str, typer.Option(help="The captured request, in hex.")],
     response: Annotated[str, typer.Option(help="The captured response, in hex.")],
-    as_json: JsonOption = False,
+    json_output: JsonOption = False,
 ) -> None:
     """Decode a captured Modbus exchange (RTU with CRC, or TCP with its header)."""
     from gateway.catalogue import load_map
@@ -157,8 +141,8 @@ def decode_frame(
         "registers": list(exchange.words),
         "quantities": quantities,
     }
-    if as_json:
-        print(json.dumps(answer))
+    if json_output:
+        write_json(answer)
         return
     _print_quantities(quantities, nothing=f"{meter_map.name} has nothing at these registers")
 
@@ -168,7 +152,7 @@ def decode_mqtt(
         str, typer.Option("--preset", help="Name of a shipped preset, or path of a preset file.")
     ],
     topic: Annotated[str, typer.Option(help="Topic of the message, as received.")],
-    as_json: JsonOption = False,
+    json_output: JsonOption = False,
 ) -> None:
     """Decode one MQTT payload from standard input. Names and numbers of people stay behind."""
     from gateway.catalogue import load_preset
@@ -192,8 +176,8 @@ def decode_mqtt(
             topic=topic,
             problem=f"not a topic of {preset.name}; it listens to {', '.join(preset.topics('+'))}",
         )
-    if as_json:
-        print(json.dumps(answer))
+    if json_output:
+        write_json(answer)
         return
     _print_quantities(quantities, nothing="nothing of use in this message")
 

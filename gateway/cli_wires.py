@@ -1,0 +1,327 @@
+"""Commands that find out: what answers on a wire, what a configuration will do, which maps exist."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gateway.cli_options import ConfigOption, JsonOption, named_faults, write_json
+from gateway.errors import BadWiring, LinkDown
+
+if TYPE_CHECKING:
+    from gateway.decode.meter_map import MeterMap
+    from gateway.meters.finder import FoundDevice
+
+HostOption = Annotated[str | None, typer.Option(help="Modbus TCP host, or the bridge's.")]
+PortOption = Annotated[int, typer.Option(min=1, max=65_535, help="TCP port.")]
+DeviceOption = Annotated[
+    str | None, typer.Option(help="Serial device of an RS485 stick, such as /dev/ttyUSB0.")
+]
+UnitsOption = Annotated[str, typer.Option(help="Addresses to ask: 1-16, or 1,5,71.")]
+TimeoutOption = Annotated[float, typer.Option(min=0.05, max=10, help="Wait for each [s].")]
+MapsOption = Annotated[
+    list[str] | None, typer.Option("--map", help="Only try this map; may be given again.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the gateway's application."""
+    app.command("scan", epilog="Example: coop-gateway scan --device /dev/ttyUSB0 --units 1-10")(
+        named_faults(scan)
+    )
+    app.command("doctor", epilog="Example: coop-gateway doctor --device /dev/ttyUSB0")(
+        named_faults(doctor)
+    )
+    app.command("check", epilog="Example: coop-gateway check --config gateway.toml")(
+        named_faults(check)
+    )
+    maps = typer.Typer(help="The meter maps and MQTT presets.", no_args_is_help=True)
+    maps.command("list", epilog="Example: coop-gateway maps list --json")(named_faults(maps_list))
+    maps.command("check", epilog="Example: coop-gateway maps check maker_model.toml")(
+        named_faults(maps_check)
+    )
+    app.add_typer(maps, name="maps")
+
+
+def scan(
+    host: HostOption = None,
+    port: PortOption = 502,
+    device: DeviceOption = None,
+    baud: Annotated[int, typer.Option(help="Serial speed.")] = 9600,
+    parity: Annotated[str, typer.Option(help="N, E or O.")] = "N",
+    rtu_over_tcp: Annotated[
+        bool, typer.Option("--rtu-over-tcp", help="The host is an RS485-to-Ethernet bridge.")
+    ] = False,
+    units: UnitsOption = "1-16",
+    map_names: MapsOption = None,
+    timeout: TimeoutOption = 0.3,
+    json_output: JsonOption = False,
+) -> None:
+    """Ask every address on one wire, and say which maps fit what answers."""
+    from gateway.meters.finder import find
+    from gateway.meters.wiring import address_of, serial_settings
+
+    address = address_of(
+        host=host,
+        port=port,
+        device=device,
+        rtu_over_tcp=rtu_over_tcp,
+        settings=serial_settings(None, baud=baud, parity=parity),
+    )
+
+    async def run() -> list[FoundDevice]:
+        found = find(address, units_of(units), _maps(map_names), timeout_s=timeout)
+        return [one async for one in found]
+
+    _tell(asyncio.run(run()), [], json_output=json_output)
+
+
+def doctor(
+    host: HostOption = None,
+    port: PortOption = 502,
+    device: DeviceOption = None,
+    units: UnitsOption = "1-5",
+    map_names: MapsOption = None,
+    timeout: TimeoutOption = 0.3,
+    json_output: JsonOption = False,
+) -> None:
+    """Try serial settings, framings and addresses; say what answers and what to write."""
+    from gateway.meters.finder import find, find_settings
+    from gateway.meters.wiring import address_of, serial_settings
+
+    if (host is None) == (device is None):
+        raise BadWiring(
+            problem="name one wire",
+            remedy=f"use --host or --device; serial devices here: {_serial_devices()}",
+        )
+    maps, asked = _maps(map_names), units_of(units)
+    tried: list[str] = []
+
+    async def run() -> list[FoundDevice]:
+        if device is not None:
+            tried.append(f"{device} with the usual serial settings, units {units}")
+            return [one async for one in find_settings(device, asked, maps, timeout_s=timeout)]
+        for bridge in (False, True):
+            address = address_of(
+                host=host,
+                port=port,
+                device=None,
+                rtu_over_tcp=bridge,
+                settings=serial_settings(None),
+            )
+            tried.append(f"{address}, units {units}")
+            answered = [one async for one in find(address, asked, maps, timeout_s=timeout)]
+            if answered:
+                return answered
+        return []
+
+    try:
+        found = asyncio.run(run())
+    except LinkDown as fault:
+        raise BadWiring(problem=str(fault), remedy=_opening_hint(device)) from fault
+    _tell(found, tried, json_output=json_output)
+
+
+def check(config: ConfigOption, json_output: JsonOption = False) -> None:
+    """Check gateway.toml and show what it will do: blocks, wire time, share of the bus, writes."""
+    from gateway.meters.plan_report import plan_report
+    from gateway.settings import read_settings
+    from gateway.sources import build_sources, counts_of
+
+    settings, state_dir = read_settings(config)
+    counters = sum(len(counts_of(meter).counts) for meter in settings.meters)
+    sources = build_sources(settings, client_id="0" * 32)
+    report = plan_report(
+        [source.plan() for source in sources],
+        counters=counters,
+        commit_every_s=settings.outbox.commit_every_s,
+    )
+    if json_output:
+        write_json({"config": str(config), "state_dir": str(state_dir), **report})
+        return
+    typer.echo(f"{config} is right: {len(settings.meters)} meters, {counters} counters")
+    for source in report["sources"]:
+        typer.echo(f"{source['name']}:")
+        for read in source["reads"]:
+            cost = f"  {read['wire_time_ms']:.0f} ms" if read["wire_time_ms"] else ""
+            typer.echo(f"  {read['meter']:<16} {read['what']}{cost}")
+        if source["bus_share"]:
+            typer.echo(
+                f"  {source['wire_time_ms']:.0f} ms on the wire in a cycle of "
+                f"{source['cycle_s']:g} s: {source['bus_share']:.0%} of the bus"
+            )
+    for warning in report["warnings"]:
+        typer.echo(f"warning: {warning}")
+    typer.echo(f"writes at most about {report['written_mb_per_day']:.0f} MB a day to the card")
+
+
+def maps_list(json_output: JsonOption = False) -> None:
+    """List the shipped meter maps and MQTT presets."""
+    from gateway.catalogue import load_map, load_preset, map_names, preset_names
+
+    maps = [load_map(name) for name in map_names()]
+    presets = [load_preset(name) for name in preset_names()]
+    if json_output:
+        write_json(
+            {
+                "maps": [
+                    {
+                        "name": one.name,
+                        "title": one.title,
+                        "models": list(one.models),
+                        "standing": one.standing.value,
+                        "quantities": list(one.quantities),
+                        "serial": one.serial.label if one.serial else None,
+                    }
+                    for one in maps
+                ],
+                "presets": [
+                    {
+                        "name": one.name,
+                        "title": one.title,
+                        "standing": one.standing.value,
+                        "device": one.device_help,
+                    }
+                    for one in presets
+                ],
+            }
+        )
+        return
+    for one in maps:
+        wire = one.serial.label if one.serial else "TCP"
+        typer.echo(f"{one.name:<26} {wire:<11} {one.standing.value:<15} {one.title}")
+    for preset in presets:
+        typer.echo(f"{preset.name:<26} {'MQTT':<11} {preset.standing.value:<15} {preset.title}")
+
+
+def maps_check(
+    files: Annotated[list[str], typer.Argument(help="Map or preset files, or shipped names.")],
+    json_output: JsonOption = False,
+) -> None:
+    """Check map or preset files: syntax, units, golden vectors, and the blocks they make."""
+    from gateway.catalogue import load_map, load_preset, preset_names
+    from gateway.decode.map_file import check_golden
+    from gateway.decode.preset_file import check_golden_messages
+    from gateway.meters.read_plan import plan_reads
+
+    checked: list[dict[str, Any]] = []
+    for file in files:
+        if file in preset_names() or _is_preset_file(file):
+            preset = load_preset(file)
+            vectors = check_golden_messages(preset, file=file)
+            checked.append({"file": file, "preset": preset.name, "golden_vectors": vectors})
+            continue
+        meter_map = load_map(file)
+        vectors = check_golden(meter_map, file=file)
+        blocks = [str(block) for block in plan_reads(meter_map, with_identity=True).requests]
+        checked.append(
+            {"file": file, "map": meter_map.name, "golden_vectors": vectors, "blocks": blocks}
+        )
+    if json_output:
+        write_json({"checked": checked})
+        return
+    for one in checked:
+        typer.echo(f"{one['file']} is right; golden vectors: {one['golden_vectors']}")
+        for block in one.get("blocks", ()):
+            typer.echo(f"  {block}")
+
+
+def units_of(text: str) -> tuple[int, ...]:
+    """Read `1-16` or `1,5,71`.
+
+    Raises:
+        BadWiring: It is neither, or an address is not 0 to 255.
+    """
+    units: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,3})(?:\s*-\s*(\d{1,3}))?\s*", part)
+        first, last = (0, 0) if match is None else (int(match[1]), int(match[2] or match[1]))
+        if match is None or not first <= last <= 255:
+            raise BadWiring(problem=f"units {text!r} cannot be", remedy="write 1-16 or 1,5,71")
+        units.extend(range(first, last + 1))
+    return tuple(dict.fromkeys(units))
+
+
+def _maps(names: list[str] | None) -> tuple[MeterMap, ...]:
+    from gateway.catalogue import load_map, map_names
+
+    chosen = names or [name for name in map_names() if name != "sunspec_float"]
+    return tuple(load_map(name) for name in chosen)
+
+
+def _is_preset_file(file: str) -> bool:
+    from pathlib import Path
+
+    try:
+        with Path(file).open(encoding="utf-8") as lines:
+            return any(line.startswith("preset") for line in lines)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _serial_devices() -> str:
+    from pathlib import Path
+
+    by_id = sorted(str(path) for path in Path("/dev/serial/by-id").glob("*"))
+    others = sorted(
+        str(path) for pattern in ("ttyUSB*", "ttyACM*") for path in Path("/dev").glob(pattern)
+    )
+    return ", ".join(by_id or others) or "none"
+
+
+def _opening_hint(device: str | None) -> str:
+    if device is None:
+        return "check address and port, and that Modbus TCP is switched on in the meter"
+    return (
+        f"check the stick, that no other program holds it, and that you may use it "
+        f"(group dialout); serial devices here: {_serial_devices()}"
+    )
+
+
+def _tell(found: list[FoundDevice], tried: list[str], *, json_output: bool) -> None:
+    from gateway.meters.finder import config_for
+
+    if json_output:
+        write_json(
+            {
+                "found": [
+                    {
+                        "wire": str(one.address),
+                        "unit": one.unit,
+                        "maps": [
+                            {
+                                "map": fit.meter_map.name,
+                                "score": fit.score,
+                                "quantities": dict(fit.quantities),
+                            }
+                            for fit in one.fits
+                        ],
+                        "config": config_for(one),
+                    }
+                    for one in found
+                ],
+                "tried": tried,
+            }
+        )
+        return
+    for one in found:
+        typer.echo(f"unit {one.unit} answers on {one.address}")
+        for fit in one.fits[:6]:
+            total = fit.quantities.get("import_wh", 0) / 1000
+            typer.echo(
+                f"  {fit.meter_map.name:<26} import {total:.2f} kWh: does the display agree?"
+            )
+        if not one.fits:
+            typer.echo("  no shipped map fits; copy _blueprint.toml and make one")
+        typer.echo("write into gateway.toml:\n")
+        typer.echo(config_for(one) + "\n")
+    if not found:
+        for what in tried:
+            typer.echo(f"tried {what}")
+        typer.echo(
+            "nothing answers. Look at: A and B swapped; power of the meter; address and speed in "
+            "the meter's menu; 120 ohm at both ends of the line; another master on the same line."
+        )
