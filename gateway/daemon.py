@@ -20,13 +20,14 @@ from gateway.errors import CloudRefused, CloudUnreachable, GatewayError, NotPair
 from gateway.health import LiveMeters, LoopProgress, notify_systemd, watchdog_every_s
 from gateway.identity import Identity, open_identity
 from gateway.meters.source import MeterSource, Sample
+from gateway.metrics import MetricsServer
 from gateway.outbox.room import make_room
 from gateway.outbox.sqlite import SqliteOutbox, StaleBook
 from gateway.pipeline import Pipeline
 from gateway.ports import CloudLink
 from gateway.settings import Settings, read_settings
 from gateway.simulation import SimulatedClock
-from gateway.sources import build_sources, counts_of
+from gateway.sources import broker_address, build_sources, counts_of
 from gateway.state_lock import only_one
 from gateway.uplink.backoff import LONGEST_S, Backoff
 from gateway.uplink.exchange import Uplink
@@ -167,17 +168,21 @@ class Daemon:
         if self.settings.local_page.enabled:
             from gateway.local_page.server import page_server  # noqa: PLC0415  the page is optional
 
-            servers.append(asyncio.create_task(self._keep_serving(page_server)))
+            servers.append(asyncio.create_task(self._keep_serving("page", page_server)))
+        if self.settings.metrics.port is not None:
+            servers.append(asyncio.create_task(self._keep_serving("metrics", MetricsServer)))
+        if self.settings.home_assistant.enabled:
+            servers.append(asyncio.create_task(self._keep_serving("home_assistant", _assistant)))
         return servers
 
-    async def _keep_serving(self, make_server: Callable[[Daemon], Served]) -> None:
+    async def _keep_serving(self, name: str, make_server: Callable[[Daemon], Served]) -> None:
         """Serve, and begin anew if the address is taken or the server falls over."""
         while True:
             try:
                 await make_server(self).serve()
-            except (OSError, SystemExit) as fault:
-                self.problems["page"] = f"the local page cannot be served ({fault})"
-                log.warning("the local page cannot be served: %s", fault)
+            except (OSError, SystemExit, GatewayError) as fault:
+                self.problems[name] = f"cannot be served ({fault})"
+                log.warning("%s cannot be served: %s", name, fault)
             await asyncio.sleep(30)
 
     async def _read(self, source: MeterSource) -> None:
@@ -427,6 +432,14 @@ async def run_until_stopped(daemon: Daemon) -> None:
             await daemon.run(stop)
         finally:
             daemon.store.close()
+
+
+def _assistant(daemon: Daemon) -> Served:
+    from gateway.home_assistant import HomeAssistantLink  # noqa: PLC0415  only where it is wanted
+
+    chosen = daemon.settings.home_assistant.broker
+    broker = next(each for each in daemon.settings.mqtt if each.name == chosen)
+    return HomeAssistantLink(daemon, broker_address(broker))
 
 
 def _thinned(held: list[tuple[float, Sample]]) -> list[tuple[float, Sample]]:

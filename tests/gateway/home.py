@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,6 +42,12 @@ port = 1
 {tables}
 {extra}
 """
+
+
+def run(work: Coroutine[object, object, object]) -> None:
+    """Run a coroutine to its end, also from within a test that has a loop of its own."""
+    with ThreadPoolExecutor(max_workers=1) as aside:
+        aside.submit(asyncio.run, work).result()
 
 
 @dataclass
@@ -84,19 +91,19 @@ class Home:
 
     def pair(self) -> None:
         self.coop.now = self.clock.at
-        asyncio.run(self.daemon.uplink.pair(CLAIM_CODE))
+        run(self.daemon.uplink.pair(CLAIM_CODE))
         self.daemon.reload_book()
 
     def sync(self) -> None:
         self.coop.now = self.clock.at
-        asyncio.run(self.daemon.uplink.sync())
+        run(self.daemon.uplink.sync())
         self.daemon.reload_book()
 
     def send(self) -> None:
-        asyncio.run(self.daemon.uplink.send_waiting())
+        run(self.daemon.uplink.send_waiting())
 
     def flush(self) -> None:
-        asyncio.run(self.daemon.flush())
+        run(self.daemon.flush())
 
     def give(
         self,

@@ -1,0 +1,196 @@
+"""Home Assistant finds the gateway: energy sensors, whether it sends, and a switch to stop it.
+
+All of it goes to the household's own broker, and only if `[home_assistant] enabled = true`. The
+switch can pause and go on; saying yes to anything is never possible over MQTT.
+
+Source: Home Assistant MQTT device discovery (`<prefix>/device/<id>/config`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion
+
+from gateway import household
+from gateway.meters.mqtt import BrokerAddress
+from gateway.uplink.https import software_name
+
+if TYPE_CHECKING:
+    from gateway.daemon import Daemon
+
+PUBLISH_EVERY_S = 10.0
+QUEUED_MAX = 100
+log = logging.getLogger("commonwatt.home_assistant")
+
+
+class HomeAssistantLink:
+    """Announces the gateway and keeps its state fresh.
+
+    Args:
+        daemon: The running gateway.
+        broker: The household's broker.
+    """
+
+    def __init__(self, daemon: Daemon, broker: BrokerAddress) -> None:
+        """Nothing is connected yet."""
+        self._daemon = daemon
+        self._broker = broker
+        self._node = f"commonwatt_{daemon.identity.key_id[:12]}"
+        self._base = f"commonwatt/{self._node}"
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def discovery_topic(self) -> str:
+        """Where Home Assistant looks."""
+        return f"{self._daemon.settings.home_assistant.prefix}/device/{self._node}/config"
+
+    @property
+    def command_topic(self) -> str:
+        """Where the switch is turned."""
+        return f"{self._base}/sending/set"
+
+    @property
+    def state_topic(self) -> str:
+        """Where the state is."""
+        return f"{self._base}/state"
+
+    def discovery(self) -> dict[str, Any]:
+        """What the gateway is made of, as Home Assistant wants to be told."""
+        parts: dict[str, dict[str, Any]] = {
+            "sending": {
+                "platform": "switch",
+                "name": "Sending",
+                "unique_id": f"{self._node}_sending",
+                "command_topic": self.command_topic,
+                "value_template": "{{ value_json.sending }}",
+                "icon": "mdi:home-export-outline",
+            },
+            "leaves": {
+                "platform": "sensor",
+                "name": "What leaves",
+                "unique_id": f"{self._node}_leaves",
+                "value_template": "{{ value_json.leaves }}",
+                "icon": "mdi:shield-home",
+            },
+            "waiting": {
+                "platform": "sensor",
+                "name": "Waiting to be sent",
+                "unique_id": f"{self._node}_waiting",
+                "value_template": "{{ value_json.waiting }}",
+                "state_class": "measurement",
+                "entity_category": "diagnostic",
+            },
+        }
+        for meter in self._daemon.settings.meters:
+            for quantity in _energies(self._daemon, meter.name):
+                parts[f"{meter.name}_{quantity}"] = {
+                    "platform": "sensor",
+                    "name": f"{meter.name} {quantity.removesuffix('_wh').replace('_', ' ')}",
+                    "unique_id": f"{self._node}_{meter.name}_{quantity}",
+                    "value_template": f"{{{{ value_json.meters['{meter.name}'].{quantity} }}}}",
+                    "device_class": "energy",
+                    "state_class": "total_increasing",
+                    "unit_of_measurement": "Wh",
+                }
+        return {
+            "device": {
+                "identifiers": [self._node],
+                "name": "Home gateway",
+                "manufacturer": "Commonwatt",
+                "sw_version": software_name(),
+                "configuration_url": self._daemon.settings.local_page.address,
+            },
+            "origin": {"name": "commonwatt", "sw_version": software_name()},
+            "components": parts,
+            "state_topic": self.state_topic,
+            "availability_topic": f"{self._base}/availability",
+            "qos": 1,
+        }
+
+    def state(self) -> dict[str, Any]:
+        """How it stands now."""
+        daemon = self._daemon
+        purposes = sorted({str(grant.terms.purpose) for grant in daemon.pipeline.book.live()})
+        paused = daemon.store.fact("paused") is not None
+        return {
+            "sending": "OFF" if paused else "ON",
+            "leaves": ", ".join(purposes) if purposes and not paused else "nothing",
+            "waiting": daemon.store.waiting(),
+            "meters": {
+                meter.name: _energies(daemon, meter.name) for meter in daemon.settings.meters
+            },
+        }
+
+    async def serve(self) -> None:
+        """Announce, publish and listen until cancelled."""
+        self._loop = asyncio.get_running_loop()
+        client = Client(
+            CallbackAPIVersion.VERSION2, client_id=f"{self._node}-ha", clean_session=True
+        )
+        client.max_queued_messages_set(QUEUED_MAX)
+        client.reconnect_delay_set(1, 120)
+        client.will_set(f"{self._base}/availability", "offline", qos=1, retain=True)
+        if self._broker.username is not None:
+            client.username_pw_set(self._broker.username, self._broker.password)
+        if self._broker.tls is not None:
+            client.tls_set_context(self._broker.tls)
+        client.on_connect = self._on_connect
+        client.on_message = self._on_message
+        client.connect_async(self._broker.host, self._broker.port, keepalive=60)
+        client.loop_start()
+        announced = ""
+        try:
+            while True:
+                config = json.dumps(self.discovery(), sort_keys=True)
+                if client.is_connected():
+                    if config != announced:
+                        client.publish(self.discovery_topic, config, qos=1, retain=True)
+                        announced = config
+                    client.publish(self.state_topic, json.dumps(self.state()), qos=0, retain=True)
+                else:
+                    announced = ""
+                await asyncio.sleep(PUBLISH_EVERY_S if announced else 1.0)
+        finally:
+            client.publish(f"{self._base}/availability", "offline", qos=1, retain=True)
+            client.disconnect()
+            client.loop_stop()
+
+    def _on_connect(
+        self, client: Client, _user: object, _flags: object, reason: Any, _properties: object
+    ) -> None:
+        if reason.is_failure:
+            log.warning("the broker refused Home Assistant's link: %s", reason)
+            return
+        client.subscribe(self.command_topic, qos=1)
+        client.publish(f"{self._base}/availability", "online", qos=1, retain=True)
+
+    def _on_message(self, _client: Client, _user: object, message: MQTTMessage) -> None:
+        # A retained command would pause or resume at every restart; only a fresh one counts.
+        if self._loop is not None and not message.retain:
+            self._loop.call_soon_threadsafe(self.obey, bytes(message.payload[:16]))
+
+    def obey(self, command: bytes) -> None:
+        """Pause or go on, as the switch says; anything else is ignored."""
+        now = self._daemon.watch.now()
+        if command == b"OFF":
+            household.pause(self._daemon.store, now)
+        elif command == b"ON":
+            household.resume(self._daemon.store, now, erase=False)
+            self._daemon.wake_sender()
+
+
+def _energies(daemon: Daemon, meter: str) -> dict[str, int]:
+    """Counters of a meter as last heard [Wh]."""
+    live = daemon.live.meters.get(meter)
+    if live is None or live.sample is None:
+        return {}
+    return {
+        name: int(value)
+        for name, value in live.sample.quantities.items()
+        if name in ("import_wh", "export_wh")
+    }
