@@ -46,7 +46,7 @@ def seal_command(
     """Seal a bid: send the seal before the close, the offer and the nonce after it."""
     from tariff_bargainer.bargaining.auction_rules import opened_bid, seal_bid
     from tariff_bargainer.bargaining.offer_file import read_form, read_text
-    from tariff_bargainer.cli_bargaining import one_line_errors
+    from tariff_bargainer.cli_bargaining_input import one_line_errors
     from tariff_bargainer.errors import NegotiationFault
 
     secret = nonce or secrets.token_hex(16)
@@ -104,7 +104,7 @@ def check_command(
 ) -> None:
     """Count again from the published files; exit code 1 when the result differs."""
     from tariff_bargainer.bargaining.offer_file import load_table, read_text
-    from tariff_bargainer.cli_bargaining import one_line_errors
+    from tariff_bargainer.cli_bargaining_input import one_line_errors
 
     with one_line_errors(result):
         claimed = load_table(read_text(result), form="json")
@@ -132,7 +132,7 @@ def _plain(claimed: Any) -> str:
 def _decide(rules: Path, bids: Path, spot: Path | None) -> tuple["AuctionRules", "AuctionResult"]:
     from tariff_bargainer.bargaining.auction import run_auction
     from tariff_bargainer.bargaining.auction_file import read_bids, read_tender
-    from tariff_bargainer.cli_bargaining import one_line_errors, read_index
+    from tariff_bargainer.cli_bargaining_input import one_line_errors, read_index
     from tariff_bargainer.profiles.load_csv import read_load_csv
 
     index = read_index(spot)

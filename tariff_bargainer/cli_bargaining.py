@@ -1,12 +1,6 @@
-"""Commands on groups of homes: `profile`, `compare`, `floor`, `savings`, and the negotiation's.
-
-A group is a folder with one load file per home, named after the home. The homes' own tariffs are
-one tariff file for all, or a folder with one per home.
-"""
+"""Commands on groups of homes: `compare`, `floor` and `savings`, and where all others join."""
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,30 +8,25 @@ import typer
 
 if TYPE_CHECKING:
     from tariff_bargainer.bargaining.offers import Mandate, OfferEvaluation
-    from tariff_bargainer.billing.index_cost import IndexSeries
-    from tariff_bargainer.profiles.intervals import LoadProfile
-    from tariff_bargainer.tariffs.tariff import Tariff
 
-EXIT_BAD_INPUT = 2
-HOMES_MAX = 100_000
-SPOT_SERIES = "day-ahead"
-"""Name under which a spot file serves tariffs that are linked to an index, unless named."""
-
-HomesOption = Annotated[Path, typer.Option(help="Folder with one load CSV per home.")]
-OldOption = Annotated[
-    Path, typer.Option(help="The homes' own tariff: one file, or a folder with <home>.toml.")
-]
-SpotOption = Annotated[
-    Path | None, typer.Option(help="CSV of spot prices: interval_start, price_per_mwh.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+from tariff_bargainer.cli_bargaining_input import (
+    SPOT_SERIES,
+    HomesOption,
+    JsonOption,
+    OldOption,
+    SpotOption,
+    one_line_errors,
+    read_homes,
+    read_index,
+    read_own_tariffs,
+)
 
 
 def register(app: typer.Typer) -> None:
     """Add the bargaining commands to the app."""
-    from tariff_bargainer import cli_auction, cli_negotiate
+    from tariff_bargainer import cli_auction, cli_negotiate, cli_profiles
 
-    app.command("profile", epilog=PROFILE_EXAMPLE)(profile_command)
+    cli_profiles.register(app)
     app.command("compare", epilog=COMPARE_EXAMPLE)(compare_command)
     app.command("floor", epilog=FLOOR_EXAMPLE)(floor_command)
     app.command("savings", epilog=SAVINGS_EXAMPLE)(savings_command)
@@ -45,9 +34,6 @@ def register(app: typer.Typer) -> None:
     app.add_typer(cli_auction.app, name="auction")
 
 
-PROFILE_EXAMPLE = (
-    "Example: tariff-bargainer profile --homes street/ --timezone Europe/Vienna --json"
-)
 COMPARE_EXAMPLE = (
     "Example: tariff-bargainer compare --homes street/ --old today.toml --offer nordwind.toml "
     "--offer tide.json --mandate mandate.toml --json"
@@ -60,69 +46,6 @@ SAVINGS_EXAMPLE = (
     "Example: tariff-bargainer savings --homes march/ --old frozen/ --new group.toml "
     "--period 2026-03 --json"
 )
-
-
-@contextmanager
-def one_line_errors(place: Path | str) -> Iterator[None]:
-    """Turn an error of this package into one line on stderr that names the place, and exit 2."""
-    from tariff_bargainer.errors import BargainerError
-
-    try:
-        yield
-    except BargainerError as error:
-        typer.echo(f"error: {place}: {error}", err=True)
-        raise typer.Exit(EXIT_BAD_INPUT) from None
-
-
-def profile_command(
-    homes: HomesOption,
-    timezone: Annotated[str, typer.Option(help="IANA zone of the homes' clock.")],
-    as_json: JsonOption = False,
-) -> None:
-    """Add homes together: metrics, typical days, and reasons not to use a home."""
-    from tariff_bargainer.profiles.load_profile import (
-        group_profile,
-        load_metrics,
-        stack_profiles,
-        typical_day_profile,
-    )
-    from tariff_bargainer.profiles.sufficiency import group_insufficiencies
-
-    group = read_homes(homes)
-    with one_line_errors(homes):
-        stacked, start, step_s = stack_profiles(group.values())
-        total = group_profile(stacked, start=start, step_s=step_s)
-        typical = typical_day_profile(stacked, start=start, step_s=step_s, timezone=timezone)
-    metrics = load_metrics(total)
-    reasons = group_insufficiencies(group)
-    cells = typical.to_frame().reset_index()
-    if as_json:
-        result = {
-            "homes": len(group),
-            "start": start.isoformat(),
-            "step_s": step_s,
-            "intervals": stacked.shape[1],
-            "energy_wh": metrics.energy_wh,
-            "peak_w": metrics.peak_w,
-            "peak_start": metrics.peak_start.isoformat(),
-            "load_factor": metrics.load_factor,
-            "coincidence": metrics.coincidence,
-            "insufficient": [
-                {"home": reason.home, "fault": reason.fault.value, "text": reason.text}
-                for reason in reasons
-            ],
-            "timezone": timezone,
-            "typical_day": json.loads(cells.to_json(orient="records")),
-        }
-        print(json.dumps(result))
-        return
-    print(
-        f"{len(group)} homes, {metrics.energy_wh / 1e6:,.2f} MWh, "
-        f"peak {metrics.peak_w / 1e3:,.1f} kW at {metrics.peak_start.isoformat()}, "
-        f"load factor {metrics.load_factor:.2f}, coincidence {metrics.coincidence:.2f}"
-    )
-    for reason in reasons:
-        print(f"cannot be used: {reason.text}")
 
 
 def compare_command(
@@ -242,50 +165,6 @@ def savings_command(
     print(f"together {statement.saving_minor} minor units of {statement.currency}")
 
 
-def read_homes(folder: Path) -> dict[str, "LoadProfile"]:
-    """Read a folder of load files, sorted by home; exits 2 with one line when it cannot."""
-    from tariff_bargainer.profiles.load_csv import read_load_csv
-
-    files = sorted(folder.glob("*.csv")) if folder.is_dir() else []
-    if not files or len(files) > HOMES_MAX:
-        typer.echo(
-            f"error: {folder}: has {len(files)} load files; give a folder with 1 to {HOMES_MAX} "
-            "files named <home>.csv",
-            err=True,
-        )
-        raise typer.Exit(EXIT_BAD_INPUT)
-    group = {}
-    for path in files:
-        with one_line_errors(path):
-            group[path.stem] = read_load_csv(path)
-    return group
-
-
-def read_own_tariffs(place: Path, homes: Mapping[str, Any]) -> dict[str, "Tariff"]:
-    """Read one tariff for all homes, or one each from a folder; exits 2 when it cannot."""
-    from tariff_bargainer.tariffs.tariff_file import read_tariff
-
-    if not place.is_dir():
-        with one_line_errors(place):
-            return dict.fromkeys(homes, read_tariff(place))
-    tariffs = {}
-    for home in homes:
-        path = place / f"{home}.toml"
-        with one_line_errors(path):
-            tariffs[home] = read_tariff(path)
-    return tariffs
-
-
-def read_index(spot: Path | None) -> dict[str, "IndexSeries"]:
-    """Read a spot file under the usual name of its series; empty without a file."""
-    from tariff_bargainer.bargaining.price_csv import read_price_csv
-
-    if spot is None:
-        return {}
-    with one_line_errors(spot):
-        return {SPOT_SERIES: read_price_csv(spot)}
-
-
 def evaluation_json(evaluation: "OfferEvaluation", *, per_home: bool) -> dict[str, Any]:
     """Give an evaluation as JSON values; single homes only on request."""
     mandate = evaluation.mandate
@@ -326,7 +205,32 @@ def evaluation_json(evaluation: "OfferEvaluation", *, per_home: bool) -> dict[st
             }
             for home in evaluation.homes
         }
+    result["remedy"] = remedy_json(evaluation)
     return result
+
+
+def remedy_json(evaluation: "OfferEvaluation") -> dict[str, Any]:
+    """Say what it would cost to keep the mandate, and whether nobody need be worse off."""
+    from tariff_bargainer.bargaining.fairness import cheapest_remedy, guarantee_transfers
+    from tariff_bargainer.errors import NoFairSplit
+
+    savings = {home.home: home.saving_minor for home in evaluation.homes}
+    remedy = cheapest_remedy(
+        savings,
+        loss_limit_minor=evaluation.mandate.loss_limit_minor,
+        homes_allowed=evaluation.mandate.homes_allowed,
+    )
+    try:
+        guarantee = guarantee_transfers(savings)
+        nobody: dict[str, Any] = {"possible": True, "moved_minor": guarantee.moved_minor}
+    except NoFairSplit as short:
+        nobody = {"possible": False, "short_minor": short.short_minor}
+    return {
+        "cost_minor": remedy.cost_minor,
+        "homes_lifted": len(remedy.credit_minor),
+        "homes_over_after": remedy.homes_over_after,
+        "nobody_worse_off": nobody,
+    }
 
 
 def print_evaluations(evaluations: list["OfferEvaluation"], mandate: "Mandate") -> None:

@@ -53,7 +53,7 @@ def open_command(
         bargaining_range,
     )
     from tariff_bargainer.bargaining.offers import price_homes
-    from tariff_bargainer.cli_bargaining import one_line_errors, read_homes, read_own_tariffs
+    from tariff_bargainer.cli_bargaining_input import one_line_errors, read_homes, read_own_tariffs
 
     if state.exists():
         _refuse(f"{state}: exists already; choose another file or remove it")
@@ -86,7 +86,7 @@ def offer_command(
 ) -> None:
     """Record what the supplier offers, and show what the plan advises."""
     from tariff_bargainer.bargaining.counter_offer import receive_offer
-    from tariff_bargainer.cli_bargaining import one_line_errors
+    from tariff_bargainer.cli_bargaining_input import one_line_errors
 
     with one_line_errors(state):
         negotiation = receive_offer(_read(state), _decimal(price, "the price"), final=final)
@@ -102,7 +102,7 @@ def ask_command(
 ) -> None:
     """Send our counter-offer: the plan's, or a price of our own."""
     from tariff_bargainer.bargaining.counter_offer import advise, send_counter_offer
-    from tariff_bargainer.cli_bargaining import one_line_errors
+    from tariff_bargainer.cli_bargaining_input import one_line_errors
 
     with one_line_errors(state):
         negotiation = _read(state)
@@ -120,7 +120,7 @@ def ask_command(
 def accept_command(state: StateOption, as_json: JsonOption = False) -> None:
     """Agree to the last price on the table."""
     from tariff_bargainer.bargaining.counter_offer import accept_offer
-    from tariff_bargainer.cli_bargaining import one_line_errors
+    from tariff_bargainer.cli_bargaining_input import one_line_errors
 
     with one_line_errors(state):
         negotiation = accept_offer(_read(state))
@@ -132,7 +132,7 @@ def accept_command(state: StateOption, as_json: JsonOption = False) -> None:
 def leave_command(state: StateOption, as_json: JsonOption = False) -> None:
     """Walk away without a deal."""
     from tariff_bargainer.bargaining.counter_offer import walk_away
-    from tariff_bargainer.cli_bargaining import one_line_errors
+    from tariff_bargainer.cli_bargaining_input import one_line_errors
 
     with one_line_errors(state):
         negotiation = walk_away(_read(state))
@@ -143,7 +143,7 @@ def leave_command(state: StateOption, as_json: JsonOption = False) -> None:
 @app.command("show", epilog="Example: tariff-bargainer negotiate show --state nordwind.json --json")
 def show_command(state: StateOption, as_json: JsonOption = False) -> None:
     """Show the moves so far and what the plan advises next."""
-    from tariff_bargainer.cli_bargaining import one_line_errors
+    from tariff_bargainer.cli_bargaining_input import one_line_errors
 
     with one_line_errors(state):
         negotiation = _read(state)
@@ -163,7 +163,7 @@ def simulate_command(
     """Play rounds against a simulated supplier whose floor stays hidden; resumable."""
     from tariff_bargainer.bargaining.counter_offer import Status
     from tariff_bargainer.bargaining.simulated_supplier import SimulatedSupplier, play_round
-    from tariff_bargainer.cli_bargaining import one_line_errors
+    from tariff_bargainer.cli_bargaining_input import one_line_errors
 
     with one_line_errors(state):
         negotiation = _read(state)

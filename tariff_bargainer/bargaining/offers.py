@@ -112,12 +112,14 @@ class MandateCheck:
 
     Attributes:
         kept: True when no clause is broken.
+        loss_limit_minor: Loss that does not count over the bills' span [minor units].
         homes_over_limit: Homes that would pay over the limit more.
         homes_allowed: How many may.
         broken: Each broken clause in words.
     """
 
     kept: bool
+    loss_limit_minor: int
     homes_over_limit: int
     homes_allowed: int
     broken: tuple[str, ...]
@@ -340,6 +342,7 @@ def check_mandate(
         )
     return MandateCheck(
         kept=not broken,
+        loss_limit_minor=limit_minor,
         homes_over_limit=over,
         homes_allowed=allowed,
         broken=tuple(broken),

@@ -193,14 +193,7 @@ def typical_day_profile(
         InvalidProfile: As for `group_profile`, or the step does not divide an hour.
     """
     energy = _checked(import_wh, start, step_s)
-    if 3600 % step_s:
-        raise InvalidProfile(
-            f"a step of {step_s} s does not divide an hour: typical days need 60-minute or finer "
-            "intervals"
-        )
-    cells = typical_day_cells(
-        start=start, step_s=step_s, count=energy.shape[1], timezone=timezone, holidays=holidays
-    )
+    cells = _cells_of(energy, start, step_s, timezone, holidays)
     order = np.argsort(cells, kind="stable")
     present, firsts = np.unique(cells[order], return_index=True)
     total = np.zeros(CELLS)
@@ -227,6 +220,39 @@ def typical_day_profile(
         home_hours=(counts * step_h).reshape(shape),
         homes_total=energy.shape[0],
     )
+
+
+def home_cells(
+    import_wh: ArrayLike,
+    *,
+    start: datetime,
+    step_s: int,
+    timezone: str,
+    holidays: Collection[date] = (),
+) -> NDArray[np.float64]:
+    """Fold each home into typical days of its own: energy per cell [Wh], shape (homes, 576).
+
+    A gap takes nothing into its cell, so homes with many gaps should be left out beforehand.
+
+    Args:
+        import_wh: As for `group_profile`.
+        start: Start of the first interval, aware.
+        step_s: Interval length [s]; must divide an hour.
+        timezone: IANA zone of the local calendar.
+        holidays: Local dates that count as weekend.
+
+    Raises:
+        InvalidProfile: As for `typical_day_profile`.
+    """
+    energy = _checked(import_wh, start, step_s)
+    cells = _cells_of(energy, start, step_s, timezone, holidays)
+    order = np.argsort(cells, kind="stable")
+    present, firsts = np.unique(cells[order], return_index=True)
+    folded = np.zeros((energy.shape[0], CELLS))
+    for first in range(0, energy.shape[0], _HOMES_PER_BLOCK):
+        block = np.nan_to_num(energy[first : first + _HOMES_PER_BLOCK, order])
+        folded[first : first + _HOMES_PER_BLOCK, present] = np.add.reduceat(block, firsts, axis=1)
+    return folded
 
 
 def group_profile_from_frame(frame: pd.DataFrame) -> GroupProfile:
@@ -364,6 +390,23 @@ def _checked(import_wh: ArrayLike, start: datetime, step_s: int) -> NDArray[np.f
                 "and a missing reading is NaN"
             )
     return energy
+
+
+def _cells_of(
+    energy: NDArray[np.float64],
+    start: datetime,
+    step_s: int,
+    timezone: str,
+    holidays: Collection[date],
+) -> NDArray[np.int64]:
+    if 3600 % step_s:
+        raise InvalidProfile(
+            f"a step of {step_s} s does not divide an hour: typical days need 60-minute or finer "
+            "intervals"
+        )
+    return typical_day_cells(
+        start=start, step_s=step_s, count=energy.shape[1], timezone=timezone, holidays=holidays
+    )
 
 
 def _share(top: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.float64]:

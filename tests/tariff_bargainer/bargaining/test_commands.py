@@ -1,0 +1,261 @@
+"""The commands on real files: what they print, and one clear line when something is wrong."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tariff_bargainer.bargaining.offers import price_homes
+from tariff_bargainer.cli import app
+from tests.tariff_bargainer.bargaining.offer_texts import flat_tariff, offer_text
+from tests.tariff_bargainer.bargaining.street import hourly_homes, spot_per_mwh
+
+HOMES = 12
+DAYS = 35
+MANDATE = """
+format = "commonwatt-mandate/1"
+currency = "EUR"
+saving_share_min = 0.04
+losers_share_max = 0.03
+loss_limit = 40
+"""
+TARIFF = """
+format = "commonwatt-tariff/1"
+name = "today"
+currency = "EUR"
+timezone = "Europe/Vienna"
+[[energy]]
+name = "energy"
+rate_per_kwh = 0.31
+[[standing]]
+name = "standing"
+amount = 8
+per = "month"
+"""
+TENDER = """
+format = "commonwatt-tender/1"
+tender = "T1"
+currency = "EUR"
+reserve = 50000
+opens_at = 2026-11-01T00:00:00Z
+closes_at = 2026-11-15T00:00:00Z
+[[lots]]
+id = "main"
+[[book]]
+load = "homes/home-001.csv"
+homes = 30
+"""
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("street")
+    (folder / "homes").mkdir()
+    homes = hourly_homes(HOMES, days=DAYS)
+    for home, profile in homes.items():
+        frame = profile.to_frame()
+        frame.index = [start.isoformat() for start in profile.index]
+        frame.to_csv(folder / "homes" / f"{home}.csv", index_label="interval_start")
+    prices = spot_per_mwh(DAYS * 24).round(2)
+    rows = [
+        f"{start.isoformat()},{price}" for start, price in zip(profile.index, prices, strict=True)
+    ]
+    (folder / "spot.csv").write_text("\n".join(["interval_start,price_per_mwh", *rows]) + "\n")
+    (folder / "today.toml").write_text(TARIFF)
+    (folder / "mandate.toml").write_text(MANDATE)
+    (folder / "nordwind.toml").write_text(offer_text(0.279))
+    (folder / "tide.toml").write_text(offer_text(0.285, supplier="Tide"))
+    (folder / "tender.toml").write_text(TENDER)
+    return folder
+
+
+def run(*arguments: object, code: int = 0) -> str:
+    result = CliRunner().invoke(app, [str(one) for one in arguments])
+    assert result.exit_code == code, result.output
+    if code == 2:
+        assert result.stderr.startswith("error: ")
+        assert result.stderr.count("\n") == 1, "one clear line"
+        return result.stderr
+    return result.stdout
+
+
+def test_profile_prints_typical_days_and_reasons(street):
+    found = json.loads(run("profile", "--homes", street / "homes", "--timezone", "UTC", "--json"))
+    assert found["homes"] == HOMES
+    assert len(found["typical_day"]) == 576
+    assert sum(cell["energy_wh"] for cell in found["typical_day"]) == found["energy_wh"]
+    assert {reason["fault"] for reason in found["insufficient"]} == {"too_short"}
+    assert "12 homes" in run("profile", "--homes", street / "homes", "--timezone", "UTC")
+
+
+def test_compare_equals_the_library(street):
+    found = json.loads(
+        run(
+            "compare", "--homes", street / "homes", "--old", street / "today.toml",
+            "--offer", street / "nordwind.toml", "--offer", street / "tide.toml",
+            "--mandate", street / "mandate.toml", "--per-home", "--json",
+        )
+    )  # fmt: skip
+    homes = hourly_homes(HOMES, days=DAYS)
+    nordwind, tide = found["offers"]
+    assert nordwind["new_minor"] == sum(price_homes(homes, flat_tariff(0.279)).values())
+    assert nordwind["saving_minor"] > tide["saving_minor"] > 0
+    assert (
+        sum(home["saving_minor"] for home in nordwind["per_home"].values())
+        == (nordwind["saving_minor"])
+    )
+    assert sum(nordwind["histogram"]["counts"]) == HOMES
+    assert nordwind["mandate"]["kept"]
+    assert nordwind["remedy"]["nobody_worse_off"]["possible"]
+
+
+def test_compare_hides_single_homes_unless_asked(street):
+    found = run(
+        "compare", "--homes", street / "homes", "--old", street / "today.toml",
+        "--offer", street / "nordwind.toml", "--json",
+    )  # fmt: skip
+    assert "home-001" not in found
+
+
+def test_floor_sums_to_its_total(street):
+    from decimal import Decimal
+
+    found = json.loads(
+        run(
+            "floor", "--homes", street / "homes", "--spot", street / "spot.csv",
+            "--timezone", "Europe/Vienna", "--currency", "EUR", "--json",
+        )
+    )  # fmt: skip
+    assert sum(Decimal(line["amount"]) for line in found["lines"]) == Decimal(found["total"])
+    assert found["meters"] == HOMES
+
+
+def test_a_negotiation_is_opened_played_and_resumed(street, tmp_path):
+    state = tmp_path / "nordwind.json"
+    run(
+        "negotiate", "open", "--state", state, "--supplier", "Nordwind",
+        "--homes", street / "homes", "--old", street / "today.toml", "--floor", "0.27",
+    )  # fmt: skip
+    offered = json.loads(run("negotiate", "offer", "0.30", "--state", state, "--json"))
+    assert offered["advice"]["advice"] == "counter"
+    asked = json.loads(run("negotiate", "ask", "--state", state, "--json"))
+    assert asked["moves"][-1]["price_per_kwh"] == offered["advice"]["price_per_kwh"]
+    one = json.loads(
+        run("negotiate", "simulate", "--state", state, "--seed", "3", "--rounds", "1", "--json")
+    )
+    assert one["moves"][-1]["round"] == 2
+    end = json.loads(run("negotiate", "simulate", "--state", state, "--seed", "3", "--json"))
+    assert end["status"] == "agreed"
+    assert "is agreed" in run("negotiate", "offer", "0.2", "--state", state, code=2)
+    assert end == json.loads(run("negotiate", "show", "--state", state, "--json"))
+
+
+def test_an_auction_is_sealed_decided_and_counted_again(street, tmp_path):
+    sealed, opened = [], []
+    for bidder, file in (("Nordwind", "nordwind.toml"), ("Tide", "tide.toml")):
+        seal = json.loads(
+            run(
+                "auction", "seal", "--tender", "T1", "--bidder", bidder, "--lot", "main",
+                "--offer", street / file, "--json",
+            )
+        )  # fmt: skip
+        sealed.append(
+            {
+                "bidder": bidder,
+                "lot": "main",
+                "seal": seal["seal"],
+                "received_at": "2026-11-10T10:00:00Z",
+            }
+        )
+        opened.append({"bidder": bidder, "lot": "main", "file": file, "nonce": seal["nonce"]})
+    bids = street / "bids.json"
+    bids.write_text(json.dumps({"format": "commonwatt-bids/1", "sealed": sealed, "opened": opened}))
+    common = ("--rules", street / "tender.toml", "--bids", bids)
+    text = run("auction", "run", *common, "--rehearsal", "--json")
+    found = json.loads(text)
+    assert found["lots"][0]["winner"] == "Nordwind"
+    result = tmp_path / "result.json"
+    result.write_text(text)
+    assert json.loads(run("auction", "check", *common, "--result", result, "--json"))["same"]
+    result.write_text(text.replace('"winner": "Nordwind"', '"winner": "Tide"'))
+    told = json.loads(run("auction", "check", *common, "--result", result, "--json", code=1))
+    assert told["differs_in"] == ["lots"]
+
+
+def test_savings_carry_their_evidence(street):
+    new = street / "new.toml"
+    new.write_text(TARIFF.replace("0.31", "0.279"))
+    arguments = (
+        "savings", "--homes", street / "homes", "--old", street / "today.toml",
+        "--new", new, "--period", "2025", "--json",
+    )  # fmt: skip
+    found = json.loads(run(*arguments))
+    assert found["saving_minor"] == sum(member["saving_minor"] for member in found["members"])
+    assert found == json.loads(run(*arguments)), "a rerun gives the same money and hashes"
+    assert all(len(member["evidence"]["result"]) == 64 for member in found["members"])
+
+
+def test_archetypes_are_found_on_files(street):
+    found = json.loads(
+        run(
+            "archetypes", "--homes", street / "homes", "--timezone", "UTC",
+            "--tariff", street / "today.toml", "--json",
+        )
+    )  # fmt: skip
+    assert sum(one["homes"] for one in found["archetypes"]) == HOMES
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("profile", "--homes", "absent", "--timezone", "UTC"), "has 0 load files"),
+        (("profile", "--homes", "homes", "--timezone", "Mars/Olympus"), "time zone"),
+        (
+            ("compare", "--homes", "homes", "--old", "absent.toml", "--offer", "tide.toml"),
+            "cannot be read",
+        ),
+        (
+            ("compare", "--homes", "homes", "--old", "today.toml", "--offer", "mandate.toml"),
+            "commonwatt-offer/1",
+        ),
+        (
+            ("floor", "--homes", "homes", "--spot", "today.toml", "--timezone", "UTC",
+             "--currency", "EUR"),
+            "line 1",
+        ),
+        (("negotiate", "show", "--state", "absent.json"), "start with"),
+        (("negotiate", "show", "--state", "tender.toml"), "is not JSON"),
+        (("negotiate", "offer", "cheap", "--state", "tender.toml"), ""),
+        (("auction", "run", "--rules", "today.toml", "--bids", "bids.json"), "commonwatt-tender/1"),
+        (("forecast", "--homes", "homes", "--timezone", "UTC", "--days", "10"), "at least"),
+        (
+            ("archetypes", "--homes", "homes", "--timezone", "UTC", "--tariff", "spot.csv"),
+            "spot.csv",
+        ),
+    ],
+)  # fmt: skip
+def test_bad_input_gives_one_line_and_exit_code_two(street, monkeypatch, arguments, says):
+    monkeypatch.chdir(street)
+    assert says in run(*arguments, code=2)
+
+
+def test_a_broken_price_line_is_named(street, tmp_path):
+    broken = tmp_path / "spot.csv"
+    broken.write_text("interval_start,price_per_mwh\n2025-01-01T00:00,40\n")
+    told = run(
+        "floor", "--homes", street / "homes", "--spot", broken, "--timezone", "UTC",
+        "--currency", "EUR", code=2,
+    )  # fmt: skip
+    assert "line 2" in told
+    assert "offset" in told
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("profile",), ("compare",), ("floor",), ("savings",), ("archetypes",), ("forecast",)]
+    + [("negotiate", verb) for verb in ("open", "offer", "ask", "accept", "leave", "simulate")]
+    + [("auction", verb) for verb in ("seal", "run", "check")],
+)
+def test_every_command_shows_an_example(command):
+    assert "Example: tariff-bargainer" in run(*command, "--help").replace("\n", " ")
