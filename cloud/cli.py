@@ -16,8 +16,8 @@ from typing import Annotated
 import typer
 
 from cloud.cli_admin import claim_app, member_app
-from cloud.cli_demo import demo
 from cloud.cli_data import data_app
+from cloud.cli_demo import demo
 from cloud.cli_readings import register as register_readings
 from cloud.errors import CloudError
 
