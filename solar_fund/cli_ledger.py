@@ -61,12 +61,16 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Replay the whole journal and name the first record that is wrong (exit code 1)."""
-    from solar_fund.ledger.file_check import check_database
+    from solar_fund.errors import LedgerDamaged
+    from solar_fund.ledger.file_check import check_database, unreadable
     from solar_fund.ledger.verification import ChainHead
 
     expected = None if expect_head is None else ChainHead.parse(expect_head)
-    with _reading(database) as connection:
-        report = check_database(connection, expected)
+    try:
+        with _reading(database) as connection:
+            report = check_database(connection, expected)
+    except LedgerDamaged as damage:
+        report = unreadable(damage.problem)
     if as_json:
         print(
             json.dumps(
@@ -127,23 +131,41 @@ def balances(database: Database, as_json: AsJson = False) -> None:
 
 def statement(
     database: Database,
-    account: Annotated[str, typer.Option(help="Name of the account.")],
-    currency: Annotated[str, typer.Option(help="Code of ISO 4217.")],
     start: Annotated[str, typer.Option(help="First day, UTC, as 2026-10-01.")],
     end: Annotated[str, typer.Option(help="Day after the last one, UTC.")],
+    account: Annotated[str | None, typer.Option(help="Name of one account.")] = None,
+    currency: Annotated[str, typer.Option(help="Code of ISO 4217, with --account.")] = "EUR",
+    member: Annotated[str | None, typer.Option(help="All sub-accounts of this member.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print what happened on an account, with opening and closing balance."""
+    """Print what happened on an account or to a member, with opening and closing balance."""
+    from solar_fund.errors import InputFileInvalid
     from solar_fund.ledger import reports
+
+    if (account is None) == (member is None):
+        raise InputFileInvalid("--account", "", "give either --account or --member")
+    first, last = _day(start, "--start"), _day(end, "--end")
+    with _reading(database) as connection:
+        if member is not None:
+            found = reports.member_statements(connection, member, start=first, end=last)
+        else:
+            name = account or ""
+            found = [reports.statement(connection, name, currency, start=first, end=last)]
+    if as_json and member is None:
+        print(json.dumps(_statement_json(found[0])))
+    elif as_json:
+        statements = [_statement_json(one) for one in found]
+        print(json.dumps({"member_id": member, "statements": statements}))
+    else:
+        for one in found:
+            _print_statement(one)
+
+
+def _print_statement(found: Any) -> None:
     from solar_fund.money import Money
 
-    with _reading(database) as connection:
-        found = reports.statement(
-            connection, account, currency, start=_day(start, "--start"), end=_day(end, "--end")
-        )
-    if as_json:
-        print(json.dumps(_statement_json(found)))
-        return
+    currency = found.currency
+    print(found.account)
     print(f"{Money(found.opening_minor, currency)!s:>22}  opening")
     for line in found.lines:
         day = line.effective_at.date()

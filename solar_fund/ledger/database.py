@@ -9,7 +9,7 @@ from urllib.parse import quote
 from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, text
 from sqlalchemy.exc import DatabaseError, OperationalError
 
-from solar_fund.errors import InputFileInvalid, LedgerBusy
+from solar_fund.errors import InputFileInvalid, LedgerBusy, LedgerDamaged
 from solar_fund.ledger.balances import Applied
 from solar_fund.ledger.journal import Body
 from solar_fund.ledger.tables import ACCOUNT, JOURNAL, MOVEMENT
@@ -120,6 +120,7 @@ def open_for_reading(database: str) -> Iterator[Connection]:
 
     Raises:
         InputFileInvalid: There is no such file, it is no SQLite database, or holds no ledger.
+        LedgerDamaged: The database itself cannot be read.
     """
     if "://" in database:
         engine = create_engine(database)
@@ -143,6 +144,7 @@ def open_for_writing(database: str) -> Iterator[Connection]:
 
     Raises:
         InputFileInvalid: There is no such file, it is no SQLite database, or holds no ledger.
+        LedgerDamaged: The database itself cannot be read.
     """
     url = database if "://" in database else f"sqlite:///{_existing(database)}"
     engine = open_engine(url)
@@ -169,8 +171,7 @@ def _demand_ledger(connection: Connection, database: str) -> None:
     try:
         has_ledger = inspect(connection).has_table(JOURNAL.name)
     except DatabaseError as error:
-        problem = f"the database cannot be read: {error.orig}"
-        raise InputFileInvalid(database, "", problem) from None
+        raise LedgerDamaged(None, f"{database} cannot be read: {error.orig}") from None
     if not has_ledger:
         problem = f"it holds no ledger (table {JOURNAL.name} is missing)"
         raise InputFileInvalid(database, "", problem)

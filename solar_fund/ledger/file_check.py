@@ -3,13 +3,13 @@
 import re
 from dataclasses import replace
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, literal_column, select, text
 from sqlalchemy.exc import DatabaseError
 
 from solar_fund.ledger.tables import METADATA, sqlite_triggers
 from solar_fund.ledger.verification import ChainHead, ChainReport, verify_chain
 
-_ROW_OF_PROBLEM = re.compile(r"row (\d+) (?:missing from index|of index)")
+_ROW_OF_PROBLEM = re.compile(r"row ([0-9]+) missing from index (\w+)")
 
 
 def check_database(connection: Connection, expected_head: ChainHead | None = None) -> ChainReport:
@@ -22,16 +22,17 @@ def check_database(connection: Connection, expected_head: ChainHead | None = Non
     try:
         report = verify_chain(connection, expected_head)
     except DatabaseError as error:
-        return ChainReport(
-            records=0,
-            first_bad_seq=None,
-            problem=f"the database cannot be read: {error.orig}",
-            head=ChainHead(seq=0, hash=""),
-        )
+        return unreadable(f"the database cannot be read: {error.orig}")
     if not report.is_whole or connection.dialect.name != "sqlite":
         return report
     problem, first_bad_seq = _file_problem(connection)
     return replace(report, problem=problem, first_bad_seq=first_bad_seq)
+
+
+def unreadable(problem: str) -> ChainReport:
+    """The report on a database that does not even open."""
+    head = ChainHead(seq=0, hash="")
+    return ChainReport(records=0, first_bad_seq=None, problem=problem, head=head)
 
 
 def _file_problem(connection: Connection) -> tuple[str | None, int | None]:
@@ -40,15 +41,8 @@ def _file_problem(connection: Connection) -> tuple[str | None, int | None]:
     except DatabaseError as error:
         return f"the database file is damaged: {error.orig}", None
     if list(lines) != ["ok"]:
-        found = [_ROW_OF_PROBLEM.search(line) for line in lines]
-        # Record numbers are row numbers in the journal only.
-        numbers = [
-            int(match.group(1))
-            for match, line in zip(found, lines, strict=True)
-            if match is not None and "ledger_journal" in line
-        ]
-        first = min(numbers, default=None)
-        return f"the database file is damaged: {lines[0]}", first
+        first = min(filter(None, (_seq_of(connection, line) for line in lines)), default=None)
+        return f"the database file is damaged: {' '.join(lines[0].split())}", first
     rows = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"))
     stored: dict[str, str] = {row.name: row.sql for row in rows}
     for table in METADATA.tables:
@@ -56,3 +50,17 @@ def _file_problem(connection: Connection) -> tuple[str | None, int | None]:
             if stored.get(name) != wanted:
                 return f"trigger {name}, which refuses changes, is missing or was changed", None
     return None, None
+
+
+def _seq_of(connection: Connection, line: str) -> int | None:
+    """The journal record behind a row that an index has lost."""
+    match = _ROW_OF_PROBLEM.search(line)
+    for table in METADATA.sorted_tables:
+        names = {f"sqlite_autoindex_{table.name}_1", *(index.name for index in table.indexes)}
+        if match is not None and match.group(2) in names:
+            query = select(table.c.seq).where(literal_column("rowid") == int(match.group(1)))
+            try:
+                return connection.execute(query).scalar_one_or_none()
+            except DatabaseError:
+                return None
+    return None

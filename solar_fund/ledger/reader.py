@@ -120,6 +120,20 @@ class LedgerReader:
                 connection, account, currency, start=start, end=end, known_at=known_at
             )
 
+    def member_statements(
+        self,
+        member_id: str,
+        *,
+        start: datetime,
+        end: datetime,
+        known_at: datetime | None = None,
+    ) -> list[reports.Statement]:
+        """What happened on a member's sub-accounts in `[start, end)` by effective time."""
+        with self.reading() as connection:
+            return reports.member_statements(
+                connection, member_id, start=start, end=end, known_at=known_at
+            )
+
     def suspense_ageing(self) -> list[reports.SuspenseItem]:
         """What still stands on suspense accounts, oldest first."""
         with self.reading() as connection:

@@ -192,6 +192,30 @@ def statement(
     )
 
 
+def member_statements(
+    connection: Connection,
+    member_id: str,
+    *,
+    start: datetime,
+    end: datetime,
+    known_at: datetime | None = None,
+) -> list[Statement]:
+    """Statements of all sub-accounts of a member: pocket and capital, in each currency they hold.
+
+    An account that stands at zero and did not move is left out.
+    """
+    found = []
+    for account in accounts(connection, member_id):
+        lines = trial_balance(connection, account=account.name, known_at=known_at)
+        for line in lines:
+            one = statement(
+                connection, account.name, line.currency, start=start, end=end, known_at=known_at
+            )
+            if one.lines or one.opening_minor:
+                found.append(one)
+    return found
+
+
 def open_pendings(connection: Connection, *, expired_at: str | None = None) -> list[Pending]:
     """All reservations that are not resolved, in order.
 

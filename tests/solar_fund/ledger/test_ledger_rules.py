@@ -317,3 +317,12 @@ def test_writers_at_the_same_time_neither_lose_nor_repeat_an_entry(engine, ledge
         list(writers.map(write, range(4)))
     assert posted(ledger, BANK) == 40
     assert ledger.verify_chain().is_whole
+
+
+def test_a_members_statements_cover_every_sub_account_that_moved(ledger):
+    ledger.post_entry(pay_in(100, effective_at=OCTOBER))
+    (capital,) = ledger.member_statements("anna", start=OCTOBER, end=NOVEMBER)
+    assert (capital.account, capital.closing_minor) == (ANNA_CAPITAL, -100)
+    ledger.post_entry(transfer(ANNA_POCKET, BANK, 7, effective_at=OCTOBER))
+    found = ledger.member_statements("anna", start=OCTOBER, end=NOVEMBER)
+    assert [one.account for one in found] == [ANNA_CAPITAL, ANNA_POCKET]

@@ -1,4 +1,5 @@
 import json
+import random
 import sqlite3
 
 import pytest
@@ -192,3 +193,34 @@ def test_a_file_that_is_no_ledger_gets_one_clear_line(tmp_path):
         assert answer.stdout == ""
         assert name in answer.stderr
         assert answer.stderr.count("\n") == 1
+
+
+def test_no_flipped_bit_changes_the_content_unnoticed(database, tmp_path):
+    """A flip in unused space may pass; one that changes what the tables say may not."""
+
+    def content_of(path):
+        connection = sqlite3.connect(path)
+        try:
+            return [
+                connection.execute(query).fetchall()
+                for query in (
+                    "SELECT * FROM ledger_journal ORDER BY seq",
+                    "SELECT * FROM ledger_account ORDER BY seq",
+                    "SELECT * FROM ledger_movement ORDER BY seq, line",
+                )
+            ]
+        finally:
+            connection.close()
+
+    original, untouched = database.read_bytes(), content_of(database)
+    changed = tmp_path / "changed.db"
+    chance = random.Random(4)
+    found_damaged = 0
+    for _ in range(80):
+        content = bytearray(original)
+        content[chance.randrange(100, len(content))] ^= 1 << chance.randrange(8)
+        changed.write_bytes(bytes(content))
+        exit_code, _ = check(changed)
+        found_damaged += exit_code == 1
+        assert exit_code == 1 or content_of(changed) == untouched
+    assert found_damaged > 30
