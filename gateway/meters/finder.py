@@ -136,13 +136,19 @@ async def find_settings(
     Raises:
         LinkDown: The serial line cannot be opened.
     """
+    opened = answered = False
     for settings in SETTINGS_TO_TRY:
         address = RtuAddress(device=device, settings=settings)
-        anyone = False
-        async for found in find(address, units, maps, timeout_s=timeout_s):
-            anyone = True
-            yield found
-        if anyone:
+        try:
+            async for found in find(address, units, maps, timeout_s=timeout_s):
+                answered = True
+                yield found
+        except LinkDown:
+            # A line that could be opened before only refuses this speed or parity.
+            if not opened:
+                raise
+        opened = True
+        if answered:
             return
 
 

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import termios
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -195,7 +197,8 @@ class ModbusLink:
         client = self._new_client()
         try:
             opened = await client.connect()
-        except (ModbusException, OSError, ValueError) as fault:
+        except (ModbusException, OSError, ValueError, termios.error) as fault:
+            client.close()
             raise LinkDown(place=str(self.address), problem=f"cannot be opened: {fault}") from fault
         if not opened:
             client.close()
@@ -236,7 +239,7 @@ class ModbusLink:
                 self.address.device,
                 framer=FramerType.RTU,
                 baudrate=settings.baud,
-                parity=settings.parity,
+                parity="N" if _is_pseudo_terminal(self.address.device) else settings.parity,
                 stopbits=settings.stop_bits,
                 timeout=CONNECT_TIMEOUT_S,
                 retries=0,
@@ -253,3 +256,8 @@ class ModbusLink:
             reconnect_delay=0,
             trace_packet=self._packet,
         )
+
+
+def _is_pseudo_terminal(device: str) -> bool:
+    """Whether a line only carries bytes, as between programs; the C library refuses it a parity."""
+    return os.path.realpath(device).startswith("/dev/pts/")

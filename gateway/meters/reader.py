@@ -164,7 +164,7 @@ def inverted(quantities: Mapping[str, int | float]) -> dict[str, int | float]:
             turned[name.replace("import", "export")] = number
         elif "export" in name:
             turned[name.replace("export", "import")] = number
-        elif name.startswith(("power_", "reactive_")):
+        elif name.startswith(("power_", "reactive_")) and not name.startswith("power_factor"):
             turned[name] = -number
         else:
             turned[name] = number

@@ -135,10 +135,10 @@ def serial_pair() -> Iterator[tuple[str, str]]:
 
 
 @contextlib.contextmanager
-def mosquitto(extra: str = "") -> Iterator[int]:
-    """A real broker on a free port."""
+def mosquitto(extra: str = "", port: int | None = None) -> Iterator[int]:
+    """A real broker, on a free port unless one is named."""
     program = needed("mosquitto", "mosquitto")
-    port = free_port()
+    port = port or free_port()
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "mosquitto.conf"
         if "allow_anonymous" not in extra:
