@@ -20,7 +20,7 @@ from cloud.consents.usecases import publish_offers
 from cloud.database import Database
 from cloud.gateways import endpoints as gateways
 from cloud.ingest.endpoints import batches_route
-from cloud.ingest.usecases import IngestDoor
+from cloud.ingest.senders import Senders
 from cloud.keys import load_or_make_keys
 from cloud.members import endpoints as members
 from cloud.migrations.run import migrate_empty, require_current
@@ -122,6 +122,7 @@ def create_app(
                 await chores
             if mirror is not None:
                 await run_in_threadpool(mirror.close)
+            senders.close()
             await run_in_threadpool(close_services, services)
 
     app = FastAPI(
@@ -135,7 +136,8 @@ def create_app(
     )
     app.state.services = services
     problem.install(app)
-    app.router.routes.append(batches_route(IngestDoor(services.database, services.store), clock))
+    senders = Senders(services.database)
+    app.router.routes.append(batches_route(senders, services.store, clock))
     for router in ROUTERS:
         app.include_router(router)
     add_pages(app, settings)

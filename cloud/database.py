@@ -68,6 +68,32 @@ class UtcTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class ChangeWatch:
+    """Tells in microseconds whether anybody committed since last asked, where that can be known.
+
+    Args:
+        engine: The database.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.is_able = engine.dialect.name == "sqlite"
+        self._raw = engine.raw_connection() if self.is_able else None
+        if self._raw is not None:
+            self._raw.detach()
+
+    def state(self) -> int | None:
+        """A number that changes with every commit of another connection; None where unknown."""
+        if self._raw is None:
+            return None
+        (version,) = self._raw.cursor().execute("PRAGMA data_version").fetchone()
+        return int(version)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._raw is not None:
+            self._raw.close()
+
+
 class Database:
     """Opens transactions on one database.
 
@@ -106,6 +132,10 @@ class Database:
         with self._begun(may_write=False) as connection:
             yield connection
             connection.rollback()
+
+    def watch_changes(self) -> ChangeWatch:
+        """Something to ask whether anything was committed; close it after use."""
+        return ChangeWatch(self.engine)
 
     def scrub(self) -> None:
         """Let nothing deleted linger in SQLite's journal file; PostgreSQL has its own vacuum."""
