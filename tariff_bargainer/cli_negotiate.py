@@ -181,6 +181,51 @@ def simulate_command(
     _show(negotiation, as_json=as_json)
 
 
+@app.command(
+    "packages",
+    epilog="Example: tariff-bargainer negotiate packages --state nordwind.json "
+    "--issues issues.toml --json",
+)
+def packages_command(
+    state: StateOption,
+    issues: Annotated[Path, typer.Option(help="Issues beside the price, TOML or JSON.")],
+    power: Annotated[str, typer.Option(help="The co-op's bargaining power, 0 to 1.")] = "0.5",
+    step: Annotated[str, typer.Option(help="Step between prices per kWh.")] = "0.0005",
+    as_json: JsonOption = False,
+) -> None:
+    """List the packages that no other beats, with the Nash and Kalai-Smorodinsky solutions."""
+    from dataclasses import asdict
+
+    from tariff_bargainer.bargaining.issues_file import read_issues
+    from tariff_bargainer.bargaining.packages import (
+        explain_package,
+        kalai_smorodinsky_package,
+        nash_package,
+        pareto_packages,
+    )
+    from tariff_bargainer.cli_bargaining_input import one_line_errors
+
+    with one_line_errors(issues):
+        open_issues = read_issues(issues)
+    with one_line_errors(state):
+        limits = _read(state).range
+        found = pareto_packages(limits, open_issues, step_per_kwh=_decimal(step, "--step"))
+        nash = nash_package(found, power=_decimal(power, "--power"))
+        fair = kalai_smorodinsky_package(found)
+    if as_json:
+        result = {
+            "currency": limits.currency,
+            "packages": [asdict(package) for package in found],
+            "nash": asdict(nash),
+            "kalai_smorodinsky": asdict(fair),
+        }
+        print(json.dumps(result, default=str))
+        return
+    print(f"{len(found)} packages that no other beats")
+    print(f"Nash: {explain_package(nash, None, limits.currency)}")
+    print(f"Kalai-Smorodinsky: {explain_package(fair, nash, limits.currency)}")
+
+
 def _advice(negotiation: "Negotiation") -> "CounterOffer | None":
     from tariff_bargainer.bargaining.counter_offer import Party, Status, advise
 

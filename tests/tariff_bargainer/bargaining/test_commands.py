@@ -151,6 +151,37 @@ def test_a_negotiation_is_opened_played_and_resumed(street, tmp_path):
     assert end == json.loads(run("negotiate", "show", "--state", state, "--json"))
 
 
+def test_packages_over_several_issues_are_searched(street, tmp_path):
+    state, issues = tmp_path / "tide.json", tmp_path / "issues.toml"
+    run(
+        "negotiate", "open", "--state", state, "--supplier", "Tide",
+        "--homes", street / "homes", "--old", street / "today.toml", "--floor", "0.27",
+    )  # fmt: skip
+    issues.write_text(
+        """
+format = "commonwatt-issues/1"
+currency = "EUR"
+[[issues]]
+name = "green"
+[[issues.levels]]
+label = "none"
+worth_per_year = 0
+cost_per_year = 0
+[[issues.levels]]
+label = "all"
+worth_per_year = 90
+cost_per_year = 30
+"""
+    )
+    found = json.loads(run("negotiate", "packages", "--state", state, "--issues", issues, "--json"))
+    assert {package["labels"]["green"] for package in found["packages"]} == {"all"}
+    assert found["nash"] in found["packages"]
+    assert "Kalai-Smorodinsky" in run("negotiate", "packages", "--state", state, "--issues", issues)
+    issues.write_text(issues.read_text().replace("cost_per_year = 30", "cost = 30"))
+    told = run("negotiate", "packages", "--state", state, "--issues", issues, code=2)
+    assert "issues[0].levels[1]" in told
+
+
 def test_an_auction_is_sealed_decided_and_counted_again(street, tmp_path):
     sealed, opened = [], []
     for bidder, file in (("Nordwind", "nordwind.toml"), ("Tide", "tide.toml")):
@@ -254,7 +285,10 @@ def test_a_broken_price_line_is_named(street, tmp_path):
 @pytest.mark.parametrize(
     "command",
     [("profile",), ("compare",), ("floor",), ("savings",), ("archetypes",), ("forecast",)]
-    + [("negotiate", verb) for verb in ("open", "offer", "ask", "accept", "leave", "simulate")]
+    + [
+        ("negotiate", verb)
+        for verb in ("open", "offer", "ask", "accept", "leave", "simulate", "packages")
+    ]
     + [("auction", verb) for verb in ("seal", "run", "check")],
 )
 def test_every_command_shows_an_example(command):
