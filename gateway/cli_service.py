@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,6 +28,9 @@ def register(app: typer.Typer) -> None:
     )
     app.command("rotate", epilog="Example: coop-gateway rotate --config gateway.toml")(
         named_faults(rotate)
+    )
+    app.command("setup", epilog="Example: sudo coop-gateway setup --broker --enable")(
+        named_faults(setup)
     )
     app.command("new-secret", epilog="Example: coop-gateway new-secret --config gateway.toml")(
         named_faults(new_secret)
@@ -186,6 +190,51 @@ def new_secret(config: ConfigOption, json_output: JsonOption = False) -> None:
         write_json({"local_secret": secret})
     else:
         print(f"local secret: {secret}  (shown once; the old one no longer counts)")
+
+
+def setup(
+    root: Annotated[Path, typer.Option("--root", help="Where the system is mounted.")] = Path("/"),
+    broker: Annotated[bool, typer.Option("--broker", help="Set up mosquitto too.")] = False,
+    firewall: Annotated[
+        bool, typer.Option("--firewall", help="Set up nftables too; it closes remote shells.")
+    ] = False,
+    enable: Annotated[bool, typer.Option("--enable", help="Start everything.")] = False,
+    device: Annotated[
+        list[str] | None, typer.Option("--device", help="Make a broker password for it; repeat.")
+    ] = None,
+    secret_to: Annotated[
+        Path | None, typer.Option("--secret-to", help="Write a new local secret to this file.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done.")
+    ] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Make this Raspberry Pi OS a gateway: service, broker, firewall, names for RS485 sticks."""
+    from gateway.setup import add_devices, make_secret, plan_setup, set_up
+
+    if dry_run:
+        plan = plan_setup(root, broker=broker, firewall=firewall, enable=enable)
+    else:
+        plan = set_up(root, broker=broker, firewall=firewall, enable=enable)
+    made = add_devices(root, device) if device and not dry_run else {}
+    if secret_to is not None and not dry_run:
+        make_secret(root, secret_to)
+    answer = {
+        "writes": plan.writes,
+        "keeps": plan.keeps,
+        "commands": [" ".join(command) for command in plan.commands],
+        "passwords": made,
+    }
+    if json_output:
+        write_json(answer)
+        return
+    for place in plan.writes:
+        print(f"{'would write' if dry_run else 'wrote'} {root / place}")
+    for place in plan.keeps:
+        print(f"kept {root / place}")
+    for name, password in made.items():
+        print(f"device {name}: password {password}  (shown once)")
 
 
 def _text(stored: bytes | None) -> str | None:
