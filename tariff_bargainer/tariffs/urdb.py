@@ -56,7 +56,7 @@ PRICING_WORDS = (
     "rate", "charge", "adjust", "surcharge", "demand", "energy", "fixed", "lookback", "ratchet",
     "coincident", "credit", "tax", "min", "discount",
 )  # fmt: skip
-WORDS_ONLY = ("comments", "attrs", "description", "history")
+WORDS_ONLY = ("comments", "attrs", "description", "history", "labels")
 ATTRIBUTES = ("energyattrs", "demandattrs", "fixedattrs", "coincidentrateattrs", "flatdemandattrs")
 NOT_PRICES = frozenset(
     {
