@@ -11,7 +11,7 @@ import typer
 
 from gateway import cli_wires
 from gateway.cli_options import JsonOption, named_faults, write_json
-from gateway.errors import BadPayload
+from gateway.errors import BadPayload, MeterSilent, OutOfStep
 
 if TYPE_CHECKING:
     from gateway.decode.mqtt_payloads import Preset
@@ -91,7 +91,11 @@ def read(
         link = ModbusLink(address)
         try:
             reader = MeterReader(link, meter_map, unit_of(meter_map, address, unit))
-            reading = await reader.read()
+            try:
+                reading = await reader.read()
+            except (MeterSilent, OutOfStep):
+                # One lost frame is common on a long line; two in a row are a fault.
+                reading = await reader.read()
         finally:
             link.close()
         return {

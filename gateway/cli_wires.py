@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import re
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +28,13 @@ MapsOption = Annotated[
 ]
 
 
+class SchemaKind(enum.StrEnum):
+    """What a schema is for."""
+
+    METER_MAP = "meter_map"
+    MQTT_PRESET = "mqtt_preset"
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the gateway's application."""
     app.command("scan", epilog="Example: coop-gateway scan --device /dev/ttyUSB0 --units 1-10")(
@@ -43,6 +51,9 @@ def register(app: typer.Typer) -> None:
     maps.command("check", epilog="Example: coop-gateway maps check maker_model.toml")(
         named_faults(maps_check)
     )
+    maps.command(
+        "schema", epilog="Example: coop-gateway maps schema meter_map > meter_map.schema.json"
+    )(named_faults(maps_schema))
     app.add_typer(maps, name="maps")
 
 
@@ -227,6 +238,26 @@ def maps_check(
         typer.echo(f"{one['file']} is right; golden vectors: {one['golden_vectors']}")
         for block in one.get("blocks", ()):
             typer.echo(f"  {block}")
+
+
+def maps_schema(
+    kind: Annotated[SchemaKind, typer.Argument(help="Which files the schema is for.")],
+) -> None:
+    """Print the JSON Schema of meter maps or MQTT presets, as JSON."""
+    import json
+
+    import msgspec
+
+    from gateway.decode.map_tables import MapFile
+    from gateway.decode.preset_tables import PresetFile
+
+    table = MapFile if kind is SchemaKind.METER_MAP else PresetFile
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"commonwatt {kind.value}",
+        **msgspec.json.schema(table),
+    }
+    typer.echo(json.dumps(schema, indent=2, sort_keys=True))
 
 
 def units_of(text: str) -> tuple[int, ...]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import tomllib
 from fractions import Fraction
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
+from gateway.decode.map_tables import GoldenTable, MapFile, PointDefaults, PointTable, StrictTable
 from gateway.decode.meter_map import (
     BusLimits,
     GoldenVector,
@@ -18,104 +19,13 @@ from gateway.decode.meter_map import (
     Probe,
     RegisterKey,
     SerialDefaults,
-    Standing,
 )
 from gateway.decode.quantities import UNITS, derived_terms, quantity_kind, units_of
-from gateway.decode.registers import NoValue, RegisterType, WordOrder
+from gateway.decode.registers import WordOrder
 from gateway.errors import BadMeterMap
 
 TEXT_BYTES_MAX = 256 * 1024
-POINTS_MAX = 200
-
-_Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
-_Line = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
-_Address = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
-_Function = Literal[3, 4]
-_Unit = Annotated[int, msgspec.Meta(ge=0, le=255)]
-_Table = TypeVar("_Table", bound="_Strict")
-
-
-class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table of the file; keys we do not know are faults."""
-
-
-class _PointDefaults(_Strict, frozen=True, kw_only=True):
-    function: _Function | None = None
-    type: RegisterType | None = None
-    word_order: WordOrder | None = None
-    no_value: tuple[NoValue, ...] = ()
-
-
-class _PointTable(_Strict, frozen=True, kw_only=True):
-    address: _Address
-    unit: str
-    function: _Function | None = None
-    type: RegisterType | None = None
-    word_order: WordOrder | None = None
-    scale: Annotated[float, msgspec.Meta(gt=0, le=1e9)] | None = None
-    optional: bool = False
-    no_value: tuple[NoValue, ...] | None = None
-    scale_address: _Address | None = None
-
-
-class _SerialTable(_Strict, frozen=True, kw_only=True):
-    baud: Literal[1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200]
-    parity: Literal["N", "E", "O"]
-    stop_bits: Literal[1, 2] = 1
-    unit: _Unit = 1
-
-
-class _TcpTable(_Strict, frozen=True, kw_only=True):
-    unit: _Unit = 1
-
-
-class _BusTable(_Strict, frozen=True, kw_only=True):
-    registers_max: Annotated[int, msgspec.Meta(ge=1, le=125)] = 80
-    hole_max: Annotated[int, msgspec.Meta(ge=0, le=124)] = 16
-    pause_s: Annotated[float, msgspec.Meta(ge=0, le=5)] = 0.02
-    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=30)] = 1.0
-
-
-class _IdentityTable(_Strict, frozen=True, kw_only=True):
-    function: _Function
-    address: _Address
-    registers: Annotated[int, msgspec.Meta(ge=1, le=32)]
-    text: bool = False
-
-
-class _ProbeTable(_Strict, frozen=True, kw_only=True):
-    quantity: str
-    low: float
-    high: float
-
-
-class _GoldenTable(_Strict, frozen=True, kw_only=True):
-    note: _Line
-    registers: dict[str, str]
-    expect: dict[str, int | float]
-
-
-class MapFile(_Strict, frozen=True, kw_only=True):
-    """The whole file. The JSON Schema in `firmware_configs/schema` is made from this class."""
-
-    map: _Name
-    title: _Line
-    models: Annotated[tuple[_Line, ...], msgspec.Meta(min_length=1)]
-    phases: Literal[1, 2, 3]
-    standing: Standing
-    source: Annotated[tuple[_Line, ...], msgspec.Meta(min_length=1)]
-    points: Annotated[dict[str, _PointTable], msgspec.Meta(min_length=1, max_length=POINTS_MAX)]
-    default: _PointDefaults = _PointDefaults()
-    derived: dict[str, str] = {}
-    serial: _SerialTable | None = None
-    tcp: _TcpTable | None = None
-    bus: _BusTable = _BusTable()
-    identity: _IdentityTable | None = None
-    probe: tuple[_ProbeTable, ...] = ()
-    variants: tuple[_Name, ...] = ()
-    sunspec_models: tuple[int, ...] = ()
-    golden: Annotated[tuple[_GoldenTable, ...], msgspec.Meta(max_length=20)] = ()
-    notes: Annotated[str, msgspec.Meta(max_length=4000)] = ""
+_Table = TypeVar("_Table", bound=StrictTable)
 
 
 def parse_map(text: str, *, file: str) -> MeterMap:
@@ -209,7 +119,7 @@ def _convert(tree: dict[str, Any], kind: type[_Table], *, file: str) -> _Table:
 
 def _convert_point(name: str, row: Any, *, file: str) -> None:
     try:
-        msgspec.convert(row, _PointTable, strict=True)
+        msgspec.convert(row, PointTable, strict=True)
     except msgspec.ValidationError as fault:
         problem, place = _split_place(str(fault))
         where = f"[points.{name}]" + ("" if place == "top level" else f" {place}")
@@ -226,7 +136,7 @@ def _split_place(message: str) -> tuple[str, str]:
     return (message, "top level") if match is None else (match[1], match[2] or "top level")
 
 
-def _point(name: str, row: _PointTable, default: _PointDefaults, *, file: str) -> Point:
+def _point(name: str, row: PointTable, default: PointDefaults, *, file: str) -> Point:
     place = f"[points.{name}]"
     kind = quantity_kind(name)
     if kind is None:
@@ -299,7 +209,7 @@ def _sum(
     return terms
 
 
-def _golden(position: int, row: _GoldenTable, *, file: str) -> GoldenVector:
+def _golden(position: int, row: GoldenTable, *, file: str) -> GoldenVector:
     registers: dict[RegisterKey, int] = {}
     for key, text in row.registers.items():
         match = re.fullmatch(r"([34]):0x([0-9A-Fa-f]{1,4})", key)

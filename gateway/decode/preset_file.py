@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 import tomllib
 from fractions import Fraction
-from typing import Annotated, Literal, NoReturn
+from typing import NoReturn
 
 import msgspec
 
-from gateway.decode.meter_map import Standing
 from gateway.decode.mqtt_payloads import (
     DEVICE,
     Availability,
@@ -19,69 +18,11 @@ from gateway.decode.mqtt_payloads import (
     ValueRule,
     is_path,
 )
+from gateway.decode.preset_tables import MessageTable, PresetFile, ValueTable
 from gateway.decode.quantities import UNITS, derived_terms, quantity_kind, units_of
 from gateway.errors import BadPayload, BadPreset
 
 TEXT_BYTES_MAX = 256 * 1024
-
-_Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
-_Line = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
-_Topic = Annotated[str, msgspec.Meta(min_length=1, max_length=300, pattern=r"^[^+#]+$")]
-
-
-class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table of the file; keys we do not know are faults."""
-
-
-class _ValueTable(_Strict, frozen=True, kw_only=True):
-    unit: str
-    paths: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=8)] = ("",)
-    scale: Annotated[float, msgspec.Meta(gt=0, le=1e9)] | None = None
-    sum_list: bool = False
-    unit_topic: _Topic | None = None
-    default: Literal[0] | None = None
-
-
-class _MessageTable(_Strict, frozen=True, kw_only=True):
-    topic: _Topic
-    values: Annotated[dict[str, _ValueTable], msgspec.Meta(min_length=1, max_length=100)]
-
-
-class _AvailabilityTable(_Strict, frozen=True, kw_only=True):
-    topic: _Topic
-    online: str
-    offline: str
-    path: str = ""
-
-
-class _GoldenMessage(_Strict, frozen=True, kw_only=True):
-    topic: _Topic
-    payload: str
-
-
-class _GoldenTable(_Strict, frozen=True, kw_only=True):
-    note: _Line
-    messages: Annotated[tuple[_GoldenMessage, ...], msgspec.Meta(min_length=1, max_length=50)]
-    expect: dict[str, int | float]
-
-
-class PresetFile(_Strict, frozen=True, kw_only=True):
-    """The whole file. The JSON Schema in `firmware_configs/schema` is made from this class."""
-
-    preset: _Name
-    title: _Line
-    devices: Annotated[tuple[_Line, ...], msgspec.Meta(min_length=1)]
-    phases: Literal[1, 2, 3]
-    standing: Standing
-    source: Annotated[tuple[_Line, ...], msgspec.Meta(min_length=1)]
-    device_help: _Line
-    message: Annotated[tuple[_MessageTable, ...], msgspec.Meta(max_length=100)] = ()
-    derived: dict[str, str] = {}
-    availability: _AvailabilityTable | None = None
-    discovery: bool = False
-    period_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 60.0
-    golden: Annotated[tuple[_GoldenTable, ...], msgspec.Meta(max_length=20)] = ()
-    notes: Annotated[str, msgspec.Meta(max_length=4000)] = ""
 
 
 def parse_preset(text: str, *, file: str) -> Preset:
@@ -185,7 +126,7 @@ def _table_of(text: str, file: str) -> PresetFile:
         _refuse(file, place or "top level", problem, remedy)
 
 
-def _message(row: _MessageTable, file: str) -> MessageRule:
+def _message(row: MessageTable, file: str) -> MessageRule:
     if row.topic.count(DEVICE) > 1:
         _refuse(file, f"[[message]] {row.topic}", "{device} stands twice", "use it once")
     return MessageRule(
@@ -194,7 +135,7 @@ def _message(row: _MessageTable, file: str) -> MessageRule:
     )
 
 
-def _value(name: str, row: _ValueTable, topic: str, file: str) -> ValueRule:
+def _value(name: str, row: ValueTable, topic: str, file: str) -> ValueRule:
     place = f"[[message]] {topic}, {name}"
     kind = quantity_kind(name)
     if kind is None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from gateway.catalogue import load_map, map_names
+from gateway.cli import app
 from gateway.decode.map_file import check_golden, parse_map
 from gateway.decode.meter_map import Standing
 from gateway.meters.read_plan import plan_reads
@@ -85,3 +88,17 @@ def test_the_blueprint_shows_every_key_a_map_may_have() -> None:
         for key in tomllib.loads((MAPS / f"{name}.toml").read_text(encoding="utf-8"))
     }
     assert used - {"sunspec_models"} <= shown
+
+
+@pytest.mark.parametrize("kind", ["meter_map", "mqtt_preset"])
+def test_the_shipped_schema_is_the_one_the_code_checks_by(kind: str) -> None:
+    """If this fails: coop-gateway maps schema KIND > firmware_configs/schema/KIND.schema.json."""
+    ran = CliRunner().invoke(app, ["maps", "schema", kind])
+    shipped = MAPS.parent / "schema" / f"{kind}.schema.json"
+    assert json.loads(ran.stdout) == json.loads(shipped.read_text(encoding="utf-8"))
+
+
+def test_the_schema_makes_units_mandatory() -> None:
+    schema = json.loads((MAPS.parent / "schema" / "meter_map.schema.json").read_text("utf-8"))
+    assert "unit" in schema["$defs"]["PointTable"]["required"]
+    assert schema["$defs"]["PointTable"]["additionalProperties"] is False
