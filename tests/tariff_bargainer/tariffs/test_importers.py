@@ -1,0 +1,295 @@
+"""Foreign tariff forms: what they mean, and what is refused by the name of its field."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tariff_bargainer.billing.bill import bill
+from tariff_bargainer.errors import TariffFileError, UnsupportedRate
+from tariff_bargainer.tariffs.open_energy_tariffs import parse_open_energy_tariffs
+from tariff_bargainer.tariffs.opentariff import parse_opentariff
+from tariff_bargainer.tariffs.urdb import parse_urdb
+from tests.tariff_bargainer.billing.builders import amounts, flat_profile
+
+ZONE = "America/Denver"
+ALWAYS = [[0] * 24 for _ in range(12)]
+
+
+def urdb(**fields: Any) -> dict[str, Any]:
+    return {
+        "label": "abc",
+        "name": "R-1",
+        "utility": "Example Power",
+        "energyratestructure": [[{"rate": 0.1, "adj": 0.01, "unit": "kWh"}]],
+        "energyweekdayschedule": ALWAYS,
+        "energyweekendschedule": ALWAYS,
+        **fields,
+    }
+
+
+def read_urdb(rate: Any):
+    return parse_urdb(json.dumps(rate), timezone=ZONE)
+
+
+def test_urdb_rate_and_adjustment_add_up_exactly() -> None:
+    tariff = read_urdb({"items": [urdb()]})
+    assert tariff.energy[0].periods[0].tiers[0].rate == Decimal("0.11")
+    assert tariff.currency == "USD"
+    assert tariff.metering == "net"
+
+
+def test_urdb_schedule_may_hold_floats_and_open_ends_as_1e38() -> None:
+    rate = urdb(
+        energyweekdayschedule=[[0.0] * 24] * 12,
+        energyratestructure=[[{"rate": 0.1, "max": 9.999e37, "unit": "kWh"}]],
+    )
+    assert read_urdb(rate).energy[0].periods[0].tiers[0].upto is None
+
+
+def test_urdb_names_of_version_7() -> None:
+    tariff = read_urdb(urdb(fixedmonthlycharge=9, minmonthlycharge=12, annualmincharge=200))
+    assert [(charge.amount, charge.per) for charge in tariff.standing] == [(9, "month")]
+    assert [(rule.amount, rule.per) for rule in tariff.minimum] == [(12, "month"), (200, "year")]
+
+
+def test_urdb_fuel_adjustment_by_month_is_priced() -> None:
+    tariff = read_urdb(urdb(fueladjustmentsmonthly=[0.01] + [0] * 11))
+    made = bill(flat_profile("2018-01-01T00:00:00-07:00", 31), tariff)
+    assert made.annual.energy == Decimal(744) * Decimal("0.12")
+
+
+def test_urdb_words_are_handed_on_as_remarks() -> None:
+    tariff = read_urdb(urdb(energyattrs=[{"Rider": "see sheet"}], energycomments="words"))
+    made = bill(flat_profile("2018-01-01T00:00:00-07:00", 1), tariff)
+    assert made.notes == ('not in the bill: energyattrs: [{"Rider": "see sheet"}]',)
+
+
+REFUSED = {
+    "dgrules": {"dgrules": "Barter"},
+    "energyratestructure.unit": {
+        "energyratestructure": [
+            [
+                {"rate": 0.1, "max": 5, "unit": "kWh"},
+                {"rate": 0.1, "max": 9, "unit": "kWh/kW"},
+                {"rate": 0.2},
+            ]
+        ]
+    },
+    "energyratestructure[0][0].unit": {"energyratestructure": [[{"rate": 1, "unit": "therms"}]]},
+    "energyratestructure[0][0].rate": {"energyratestructure": [[{"unit": "kWh"}]]},
+    "energyratestructure[0][0].max": {"energyratestructure": [[{"rate": 1, "max": 500}]]},
+    "energyratestructure[0][0].bonus": {"energyratestructure": [[{"rate": 1, "bonus": 2}]]},
+    "demandrateunit": {
+        "demandratestructure": [[{"rate": 5}]],
+        "demandrateunit": "kVA",
+        "demandweekdayschedule": ALWAYS,
+        "demandweekendschedule": ALWAYS,
+    },
+    "demandratchetpercentage": {"demandratchetpercentage": [0.5] * 12},
+    "demandreactivepowercharge": {"demandreactivepowercharge": 0.3},
+    "coincidentratestructure": {"coincidentratestructure": [[{"rate": 5}]]},
+    "lookbackpercent": {"lookbackpercent": 80, "lookbackrange": 11},
+    "fixedchargeunits": {"fixedchargefirstmeter": 1, "fixedchargeunits": "$/moon"},
+    "fixedmonthlycharge": {"fixedchargefirstmeter": 1, "fixedmonthlycharge": 2},
+    "minmonthlycharge": {"mincharge": 1, "minmonthlycharge": 2},
+    "surchargepercent": {"surchargepercent": 3},
+}
+
+
+@pytest.mark.parametrize("field", REFUSED)
+def test_urdb_rate_that_cannot_be_represented_is_refused_by_field(field: str) -> None:
+    with pytest.raises(UnsupportedRate) as caught:
+        read_urdb(urdb(**REFUSED[field]))
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("key", ["demandratchetpercentage", "coincidentratestructure"])
+def test_urdb_fields_that_hold_nothing_are_no_obstacle(key: str) -> None:
+    assert read_urdb(urdb(**{key: [[{"rate": 0, "unit": "kW"}]], "energytoulabels": ["a"]}))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{", "not JSON"),
+        ("[]", "holds 0 rates"),
+        ('{"items": [{}, {}]}', "holds 2 rates"),
+        ('{"items": [7]}', "not a table"),
+        ('{"energyratestructure": NaN}', "NaN"),
+        (json.dumps(urdb(energyweekdayschedule=[[1] * 24] * 12)), "no period"),
+        (json.dumps(urdb(energyweekdayschedule=[[0] * 23] * 12)), "12 rows of 24"),
+        (json.dumps(urdb(startdate=1700000000, enddate=1600000000)), "enddate"),
+    ],
+)
+def test_urdb_text_that_is_no_rate_is_refused(text: str, problem: str) -> None:
+    with pytest.raises(TariffFileError, match=problem):
+        parse_urdb(text, timezone=ZONE)
+
+
+def opentariff(rates: list[dict[str, Any]], **fields: Any) -> str:
+    return json.dumps(
+        {
+            "dno_region": 16,
+            "rate_type": rates[0]["rate_type"],
+            "fuel_type": "electricity",
+            "payment_method": "direct_debit",
+            "standing_charges": [{"standing_charge": 50, "fuel": "electricity"}],
+            "rates": rates,
+            **fields,
+        }
+    )
+
+
+STATIC = {"rate_type": "time_of_use_static", "fuel": "electricity"}
+
+
+def test_opentariff_is_in_pence_per_kwh_and_day() -> None:
+    single = {"rate_type": "single_rate", "fuel": "electricity", "unit_rate": 20}
+    made = bill(
+        flat_profile("2025-01-01T00:00:00+00:00", 1, 1000, step_s=1800),
+        parse_opentariff(opentariff([single])),
+    )
+    assert made.annual.total == Decimal("10.10")
+    assert made.currency == "GBP"
+
+
+def test_opentariff_windows_by_time_day_and_month() -> None:
+    rates = [
+        {**STATIC, "unit_rate": "12", "time_from": "05:00:00", "time_to": "09:00:00"},
+        {**STATIC, "unit_rate": "30", "time_from": "09:00:00", "time_to": "05:00:00",
+         "month_from": 11, "month_to": 2},
+        {**STATIC, "unit_rate": "20", "time_from": "09:00:00", "time_to": "05:00:00",
+         "month_from": 3, "month_to": 10},
+    ]  # fmt: skip
+    tariff = parse_opentariff(opentariff(rates))
+    made = bill(flat_profile("2025-02-28T00:00:00+00:00", 2), tariff)
+    february, march = (amounts(made, month)["energy"] for month in (0, 1))
+    assert (february, march) == (
+        Decimal("0.12") * 4 + Decimal("0.30") * 20,
+        Decimal("0.12") * 4 + Decimal("0.20") * 20,
+    )
+
+
+@pytest.mark.parametrize(
+    ("rate", "field"),
+    [
+        (
+            {
+                "rate_type": "demand_tiered",
+                "fuel": "electricity",
+                "unit_rate": 20,
+                "consumption_from": 0,
+                "consumption_to": 100,
+            },
+            "rates[0].rate_type",
+        ),
+        ({**STATIC, "unit_rate": 20, "consumption_from": 5}, "rates[0].consumption_from"),
+    ],
+)
+def test_opentariff_rate_that_is_not_said_in_full_is_refused(
+    rate: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(UnsupportedRate) as caught:
+        parse_opentariff(opentariff([rate]))
+    assert caught.value.field == field
+
+
+def test_opentariff_gas_and_banded_standing_charges_are_refused() -> None:
+    single = {"rate_type": "single_rate", "fuel": "electricity", "unit_rate": 20}
+    with pytest.raises(UnsupportedRate, match="fuel_type"):
+        parse_opentariff(opentariff([single], fuel_type="gas"))
+    bands = [{"standing_charge": amount, "fuel": "electricity"} for amount in (30, 60)]
+    with pytest.raises(UnsupportedRate, match="standing_charges"):
+        parse_opentariff(opentariff([single], standing_charges=bands))
+
+
+def plan(body: dict[str, Any]) -> str:
+    meta = {
+        "id": "au-x",
+        "schemaVersion": "1",
+        "country": "AU",
+        "provider": "Example",
+        "plan": "Home",
+        "currency": "AUD",
+        "timezone": "Australia/Sydney",
+        "source": "manual",
+        "license": "CC0-1.0",
+        "updated": "2026-01-01",
+    }
+    return json.dumps({"meta": meta, "tariff": body})
+
+
+def test_open_energy_tariffs_bands_seasons_supply_and_feed_in() -> None:
+    tariff = parse_open_energy_tariffs(
+        plan(
+            {
+                "kind": "tou",
+                "supply": {"daily": 1.2},
+                "seasons": [{"id": "s", "name": "Summer", "from": 11, "to": 1}],
+                "import": {
+                    "bands": [
+                        {"id": "p", "name": "Peak", "rate": 0.4, "seasonRates": {"s": 0.5}},
+                        {"id": "o", "name": "Off", "rate": 0.2},
+                    ],
+                    "schedule": [
+                        {"days": "all", "from": "16:00", "to": "22:00", "band": "p"},
+                        {"days": "all", "from": "22:00", "to": "16:00", "band": "o"},
+                    ],
+                },
+                "export": {"flatRate": 0.05},
+            }
+        )
+    )
+    made = bill(flat_profile("2025-02-28T00:00:00+11:00", 2, 1000, export_wh=100), tariff)
+    assert amounts(made, 0)["energy"] == 6 * Decimal("0.5") + 18 * Decimal("0.2")
+    assert amounts(made, 1)["energy"] == 6 * Decimal("0.4") + 18 * Decimal("0.2")
+    assert made.annual.fixed == Decimal("2.4")
+    assert made.annual.export_credit == 48 * Decimal("0.005")
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"kind": "flat", "import": {"flatRate": 1}, "demand": [{"rate": 5}]}, "tariff.demand"),
+        (
+            {
+                "kind": "tou",
+                "import": {
+                    "bands": [{"id": "p", "name": "P", "rate": 1, "tiers": [{"rate": 2}]}],
+                    "schedule": [{"days": "all", "from": "00:00", "to": "24:00", "band": "p"}],
+                },
+            },
+            "tariff.import.bands[0].tiers",
+        ),
+        (
+            {
+                "kind": "tou",
+                "import": {
+                    "bands": [{"id": "p", "name": "P", "rate": 1}],
+                    "schedule": [{"days": "all", "from": "00:00", "to": "24:00", "band": "q"}],
+                },
+            },
+            "tariff.import.schedule",
+        ),
+    ],
+)
+def test_open_energy_tariffs_part_without_clear_meaning_is_refused(
+    body: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(UnsupportedRate) as caught:
+        parse_open_energy_tariffs(plan(body))
+    assert caught.value.field == field
+
+
+def test_open_energy_tariffs_gap_in_the_week_is_refused() -> None:
+    body = {
+        "kind": "tou",
+        "import": {
+            "bands": [{"id": "p", "name": "P", "rate": 1}],
+            "schedule": [{"days": "weekday", "from": "00:00", "to": "24:00", "band": "p"}],
+        },
+    }
+    with pytest.raises(TariffFileError, match="no period covers sat"):
+        parse_open_energy_tariffs(plan(body))
