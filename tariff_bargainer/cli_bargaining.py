@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tariff_bargainer.bargaining.offers import Mandate, OfferEvaluation
+    from tariff_bargainer.billing.index_cost import IndexSeries
+    from tariff_bargainer.profiles.intervals import LoadProfile
+    from tariff_bargainer.tariffs.tariff import Tariff
 
 from tariff_bargainer.cli_bargaining_input import (
     SPOT_SERIES,
@@ -57,6 +62,10 @@ def compare_command(
     per_home: Annotated[
         bool, typer.Option(help="Include each home's own figures, which a board must not see.")
     ] = False,
+    samples: Annotated[
+        int,
+        typer.Option(min=0, max=1000, help="Years to draw per home for how sure each saving is."),
+    ] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Replay offers on every home's real use: who pays less, who pays more."""
@@ -79,10 +88,19 @@ def compare_command(
                 read_offer(path), group, own, allowed, old_bills_minor=old_bills, index=index
             )
         results.append(made)
+    rows = [evaluation_json(one, per_home=per_home) for one in results]
+    if samples:
+        with one_line_errors(homes):
+            for row, made in zip(rows, results, strict=True):
+                row["sure"] = sure_json(group, own, made.offer.tariff, samples, index)
     if as_json:
-        print(json.dumps({"offers": [evaluation_json(one, per_home=per_home) for one in results]}))
+        print(json.dumps({"offers": rows}))
         return
     print_evaluations(results, allowed)
+    for row in rows if samples else []:
+        print(
+            f"{row['supplier']}: {row['sure']['homes_likely_to_save']} homes save in 9 of 10 years"
+        )
 
 
 def floor_command(
@@ -207,6 +225,28 @@ def evaluation_json(evaluation: "OfferEvaluation", *, per_home: bool) -> dict[st
         }
     result["remedy"] = remedy_json(evaluation)
     return result
+
+
+def sure_json(
+    homes: "Mapping[str, LoadProfile]",
+    own: "Mapping[str, Tariff]",
+    new: "Tariff",
+    samples: int,
+    index: "Mapping[str, IndexSeries]",
+) -> dict[str, int]:
+    """Count homes by how often they save over years drawn again from their own weeks."""
+    from tariff_bargainer.bargaining.alternatives import chance_of_saving
+
+    chances = [
+        chance_of_saving(profile, own[home], new, samples=samples, index=index)
+        for home, profile in homes.items()
+    ]
+    return {
+        "samples": samples,
+        "homes_likely_to_save": sum(chance >= 0.9 for chance in chances),
+        "homes_uncertain": sum(0.1 < chance < 0.9 for chance in chances),
+        "homes_unlikely_to_save": sum(chance <= 0.1 for chance in chances),
+    }
 
 
 def remedy_json(evaluation: "OfferEvaluation") -> dict[str, Any]:

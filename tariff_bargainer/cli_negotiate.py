@@ -34,9 +34,13 @@ def open_command(
     supplier: Annotated[str, typer.Option(help="With whom.")],
     homes: Annotated[Path, typer.Option(help="Folder with one load CSV per home.")],
     old: Annotated[
-        Path, typer.Option(help="Best tariff each home has alone: a file, or a folder of them.")
+        Path, typer.Option(help="The homes' own tariff: one file, or a folder with <home>.toml.")
     ],
     floor: Annotated[str, typer.Option(help="Supplier's estimated floor per kWh; see `floor`.")],
+    alone: Annotated[
+        list[Path] | None,
+        typer.Option(help="Tariff any home could sign alone; exit fees count. May be repeated."),
+    ] = None,
     floor_low: Annotated[str | None, typer.Option(help="Lower end of the floor.")] = None,
     floor_high: Annotated[str | None, typer.Option(help="Upper end of the floor.")] = None,
     power: Annotated[str, typer.Option(help="The co-op's bargaining power, 0 to 1.")] = "0.5",
@@ -47,21 +51,27 @@ def open_command(
     as_json: JsonOption = False,
 ) -> None:
     """Start a negotiation from the homes' bills and the supplier's estimated floor."""
+    from tariff_bargainer.bargaining.alternatives import best_alternatives
     from tariff_bargainer.bargaining.counter_offer import (
         ConcessionPlan,
         Negotiation,
         bargaining_range,
     )
-    from tariff_bargainer.bargaining.offers import price_homes
     from tariff_bargainer.cli_bargaining_input import one_line_errors, read_homes, read_own_tariffs
+    from tariff_bargainer.tariffs.tariff_file import read_tariff
 
     if state.exists():
         _refuse(f"{state}: exists already; choose another file or remove it")
     group = read_homes(homes)
     own = read_own_tariffs(old, group)
-    with one_line_errors(state):
+    open_tariffs = []
+    for path in alone or []:
+        with one_line_errors(path):
+            open_tariffs.append(read_tariff(path))
+    with one_line_errors(homes):
+        best = best_alternatives(group, own, open_tariffs)
         limits = bargaining_range(
-            alternatives_minor=price_homes(group, own),
+            alternatives_minor={home: one.cost_minor for home, one in best.items()},
             energy_kwh=Decimal(sum(round(home.import_wh.sum()) for home in group.values())) / 1000,
             currency=next(iter(own.values())).currency,
             floor_low=_decimal(floor_low or floor, "--floor-low"),

@@ -94,7 +94,7 @@ def test_compare_equals_the_library(street):
         run(
             "compare", "--homes", street / "homes", "--old", street / "today.toml",
             "--offer", street / "nordwind.toml", "--offer", street / "tide.toml",
-            "--mandate", street / "mandate.toml", "--per-home", "--json",
+            "--mandate", street / "mandate.toml", "--per-home", "--samples", "3", "--json",
         )
     )  # fmt: skip
     homes = hourly_homes(HOMES, days=DAYS)
@@ -107,6 +107,7 @@ def test_compare_equals_the_library(street):
     )
     assert sum(nordwind["histogram"]["counts"]) == HOMES
     assert nordwind["mandate"]["kept"]
+    assert nordwind["sure"]["homes_likely_to_save"] == HOMES
     assert nordwind["remedy"]["nobody_worse_off"]["possible"]
 
 
@@ -137,6 +138,17 @@ def test_a_negotiation_is_opened_played_and_resumed(street, tmp_path):
         "negotiate", "open", "--state", state, "--supplier", "Nordwind",
         "--homes", street / "homes", "--old", street / "today.toml", "--floor", "0.27",
     )  # fmt: skip
+    cheaper = tmp_path / "cheaper.toml"
+    cheaper.write_text(TARIFF.replace("0.31", "0.30"))
+    other = json.loads(
+        run(
+            "negotiate", "open", "--state", tmp_path / "other.json", "--supplier", "Nordwind",
+            "--homes", street / "homes", "--old", street / "today.toml", "--floor", "0.27",
+            "--alone", cheaper, "--json",
+        )
+    )  # fmt: skip
+    alone = json.loads(run("negotiate", "show", "--state", state, "--json"))["range"]["walk_away"]
+    assert float(alone) - float(other["range"]["walk_away"]) == pytest.approx(0.01, abs=2e-4)
     offered = json.loads(run("negotiate", "offer", "0.30", "--state", state, "--json"))
     assert offered["advice"]["advice"] == "counter"
     asked = json.loads(run("negotiate", "ask", "--state", state, "--json"))
