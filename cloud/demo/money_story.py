@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +96,7 @@ def open_vote(
     *,
     election_id: str,
     title: str,
-    lasts: timedelta,
+    closes_at: datetime,
     seed: int,
 ) -> ElectionRow:
     """Open a vote on what the fund holds; the lot for ties is drawn now."""
@@ -108,7 +108,7 @@ def open_vote(
             election_id=election_id,
             title=title,
             opens_at=now,
-            closes_at=now + lasts,
+            closes_at=closes_at,
             budget_minor=fund_state(connection, CURRENCY, now).available_minor,
             currency=CURRENCY,
             quorum=len(households) // 4,

@@ -108,6 +108,7 @@ def wait_until(
     complaint: str,
     processes: Processes,
     timeout_s: float = START_TIMEOUT_S,
+    every_s: float = 0.1,
 ) -> None:
     """Wait until a condition holds.
 
@@ -119,7 +120,7 @@ def wait_until(
         if condition():
             return
         processes.check()
-        time.sleep(0.1)
+        time.sleep(every_s)
     raise DemoFault(f"{complaint}, after {timeout_s:.0f} s")
 
 

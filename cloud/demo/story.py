@@ -45,8 +45,9 @@ from gateway.wire.reading import Purpose
 REAL_HOMES = 4
 HOMES_MIN, HOMES_MAX = 24, 200
 RATE = 60.0
-FAST_S = 75.0
-AHEAD = timedelta(hours=6)
+VOTE_OPEN_S = 10.0
+FAST_S = 240.0
+AHEAD = timedelta(hours=36)
 INSIGHT_HOMES = (5, 6, 12)
 ALL_PURPOSES = (Purpose.GROUP_TARIFF, Purpose.BILLING)
 
@@ -234,6 +235,7 @@ class Street:
             "the gateways had nothing accepted",
             self.processes,
             timeout_s=90,
+            every_s=1.0,
         )
         self.say("  their first consented quarter hours are in the cloud")
 
@@ -253,6 +255,7 @@ class Street:
             "nothing waits in an outbox although the line is dead",
             self.processes,
             timeout_s=60,
+            every_s=1.0,
         )
         waiting = sum(one.status()["waiting"] for one in self.real)
         self.line.mend()
@@ -287,6 +290,7 @@ class Street:
             "the gateway went on after its consent was withdrawn",
             self.processes,
             timeout_s=60,
+            every_s=1.0,
         )
         self.say(f"{person.name} withdrew on the co-op's page; the gateway now withholds")
 
@@ -347,7 +351,7 @@ class Street:
             households,
             election_id="autumn-round",
             title="Autumn solar round",
-            lasts=timedelta(minutes=10),
+            closes_at=self.time.in_machine_seconds(VOTE_OPEN_S),
             seed=self.plan.seed,
         )
         cast = money_story.cast_ballots(
@@ -379,6 +383,7 @@ class Street:
             "an outbox does not drain",
             self.processes,
             timeout_s=60,
+            every_s=1.0,
         )
         if self.tasmota is not None:
             self.tasmota.stop()

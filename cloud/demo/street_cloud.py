@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -53,6 +53,12 @@ class StoryTime:
     def now(self) -> datetime:
         """What it shows."""
         return self._street_start if self.clock is None else self.clock.now()
+
+    def in_machine_seconds(self, seconds: float) -> datetime:
+        """What it will show after some seconds of the machine's clock."""
+        if self.clock is None:
+            return self._street_start
+        return self.clock.at(datetime.now(UTC) + timedelta(seconds=seconds))
 
 
 class SilentMailer:
