@@ -82,7 +82,8 @@ CREATE TABLE file (
     month TEXT NOT NULL,
     bucket INTEGER NOT NULL,
     intervals INTEGER NOT NULL,
-    bytes INTEGER NOT NULL
+    bytes INTEGER NOT NULL,
+    shortest_us INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE garbage (path TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE mirror_erasure (
@@ -97,13 +98,23 @@ CREATE TABLE mirror_erasure (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveFile:
-    """A Parquet file that counts, path relative to the store's folder."""
+    """A Parquet file that counts.
+
+    Attributes:
+        path: Relative to the store's folder.
+        month: UTC month of all starts, `YYYY-MM`.
+        bucket: Bucket of all homes.
+        intervals: Rows.
+        size_bytes: Size on disk [bytes].
+        shortest_us: Length of the shortest interval [µs].
+    """
 
     path: str
     month: str
     bucket: int
     intervals: int
     size_bytes: int
+    shortest_us: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,13 +200,20 @@ def set_setting(connection: sqlite3.Connection, name: str, number: int) -> None:
 def live_files(connection: sqlite3.Connection, bucket: int | None = None) -> list[LiveFile]:
     """Files that count, of one bucket or of all, by path."""
     rows = connection.execute(
-        "SELECT path, month, bucket, intervals, bytes FROM file"
+        "SELECT path, month, bucket, intervals, bytes, shortest_us FROM file"
         " WHERE ?1 IS NULL OR bucket = ?1 ORDER BY path",
         (bucket,),
     )
     return [
-        LiveFile(path=path, month=month, bucket=at, intervals=intervals, size_bytes=size_bytes)
-        for path, month, at, intervals, size_bytes in rows
+        LiveFile(
+            path=path,
+            month=month,
+            bucket=at,
+            intervals=intervals,
+            size_bytes=size_bytes,
+            shortest_us=shortest_us,
+        )
+        for path, month, at, intervals, size_bytes, shortest_us in rows
     ]
 
 

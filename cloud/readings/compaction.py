@@ -244,8 +244,8 @@ def _replace_files(
     connection.executemany("DELETE FROM file WHERE path = ?", [(file.path,) for file in old])
     connection.executemany("INSERT INTO garbage VALUES (?)", [(file.path,) for file in old])
     connection.executemany(
-        "INSERT INTO file VALUES (?, ?, ?, ?, ?)",
-        [(f.path, f.month, f.bucket, f.intervals, f.size_bytes) for f in new],
+        "INSERT INTO file VALUES (?, ?, ?, ?, ?, ?)",
+        [(f.path, f.month, f.bucket, f.intervals, f.size_bytes, f.shortest_us) for f in new],
     )
 
 

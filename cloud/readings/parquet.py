@@ -12,6 +12,7 @@ from typing import cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -64,6 +65,7 @@ def write_file(root: Path, table: pa.Table, *, month: str, bucket: int) -> LiveF
         bucket=bucket,
         intervals=ordered.num_rows,
         size_bytes=path.stat().st_size,
+        shortest_us=pc.min(ordered.column("duration_us")).as_py(),
     )
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -14,22 +12,19 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cloud.readings.acceptance import CODE_QUALITY, QUALITY_CODE
-from cloud.readings.catalogue import LiveFile, Stream
-from cloud.readings.coverage import from_us
+from cloud.readings.acceptance import CODE_QUALITY
+from cloud.readings.catalogue import Stream
 from cloud.readings.grid import Grid, sum_meters
-from gateway.wire.reading import Quality
-
-_PARTIAL = QUALITY_CODE[Quality.PARTIAL]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """What one question reads: files that count, and the inbox rows that are in none of them."""
-
-    root: Path
-    files: Sequence[LiveFile]
-    inbox: pa.Table
+from cloud.readings.row_sql import (
+    INBOX,
+    WANTED,
+    Source,
+    filled_together,
+    fills_alone,
+    is_joined,
+    needs_adding,
+    rows_clause,
+)
 
 
 class Engine:
@@ -54,17 +49,16 @@ class Engine:
 
     @contextmanager
     def _asking(
-        self, source: Source, streams: Sequence[Stream], start_us: int, end_us: int
+        self, source: Source, streams: Sequence[Stream]
     ) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection that sees `rows`: the wanted streams' intervals that start in a window.
-
-        `place` is the position of the stream in `streams`.
-        """
+        """A connection that sees the tables of one question."""
         connection = self._duck.cursor()
         try:
-            connection.register("wanted", _wanted(streams))
-            connection.register("inbox", source.inbox)
-            connection.execute(_rows_view(source, streams, start_us, end_us))
+            if is_joined(streams):
+                numbers = pa.array([stream.number for stream in streams], pa.int32())
+                connection.register(WANTED, pa.table({"stream": numbers}))
+            if source.inbox.num_rows or not source.files:
+                connection.register(INBOX, source.inbox)
             yield connection
         finally:
             connection.close()
@@ -72,31 +66,55 @@ class Engine:
     def cells(self, source: Source, streams: Sequence[Stream], grid: Grid) -> NDArray[np.float64]:
         """Energy per stream and step [Wh], NaN where a step is not filled wholly."""
         matrix = np.full((len(streams), grid.steps), np.nan)
-        with self._asking(source, streams, grid.start_us, grid.end_us) as connection:
-            found = connection.execute(_filled_cells(grid)).fetchnumpy()
-        matrix[found["place"], found["cell"]] = found["energy_wh"]
+        place_of = _places(streams)
+        rows = rows_clause(source, streams, grid.start_us, grid.end_us)
+        with self._asking(source, streams) as connection:
+            found = connection.execute(
+                f"{rows} SELECT stream, epoch_us(start) AS start_us, energy_wh FROM rows"  # noqa: S608 - numbers and constant text only, see row_sql
+                f" WHERE {fills_alone(streams, grid)}"
+            ).fetchnumpy()
+            cell, on_grid = _cells(np.asarray(found["start_us"]), grid)
+            place = place_of[np.asarray(found["stream"])[on_grid]]
+            matrix[place, cell[on_grid]] = np.asarray(found["energy_wh"])[on_grid]
+            if needs_adding(source, streams, grid):
+                added = connection.execute(rows + filled_together(streams, grid)).fetchnumpy()
+                place = place_of[np.asarray(added["stream"])]
+                matrix[place, np.asarray(added["cell"])] = added["energy_wh"]
         return matrix
 
     def sums(self, source: Source, streams: Sequence[Stream], grid: Grid) -> NDArray[np.float64]:
         """Sum, number and largest of the streams per step, shape (3, steps); one stream a home."""
         answer = np.zeros((3, grid.steps))
-        with self._asking(source, streams, grid.start_us, grid.end_us) as connection:
+        rows = rows_clause(source, streams, grid.start_us, grid.end_us)
+        sums = "sum(energy_wh)::DOUBLE AS total, count(*) AS homes, max(energy_wh) AS top"
+        with self._asking(source, streams) as connection:
             found = connection.execute(
-                "SELECT cell, sum(energy_wh)::DOUBLE AS total, count(*) AS homes,"  # noqa: S608 - numbers only
-                f" max(energy_wh) AS top FROM ({_filled_cells(grid)}) GROUP BY cell"
+                f"{rows} SELECT epoch_us(start) AS start_us, {sums} FROM rows"  # noqa: S608 - numbers and constant text only, see row_sql
+                f" WHERE {fills_alone(streams, grid)} GROUP BY start"
             ).fetchnumpy()
-        for row, name in enumerate(("total", "homes", "top")):
-            answer[row, found["cell"]] = found[name]
+            cell, on_grid = _cells(np.asarray(found["start_us"]), grid)
+            for row, name in enumerate(("total", "homes", "top")):
+                answer[row, cell[on_grid]] = np.asarray(found[name])[on_grid]
+            if needs_adding(source, streams, grid):
+                together = filled_together(streams, grid)
+                found = connection.execute(
+                    f"{rows} SELECT cell, {sums} FROM ({together}) GROUP BY cell"  # noqa: S608 - numbers and constant text only, see row_sql
+                ).fetchnumpy()
+                cell = np.asarray(found["cell"])
+                answer[0, cell] += found["total"]
+                answer[1, cell] += found["homes"]
+                answer[2, cell] = np.maximum(answer[2, cell], found["top"])
         return answer
 
     def rows(
         self, source: Source, streams: Sequence[Stream], start_us: int, end_us: int
     ) -> pd.DataFrame:
         """Intervals as they were sent."""
-        with self._asking(source, streams, start_us, end_us) as connection:
+        with self._asking(source, streams) as connection:
             found = connection.execute(
-                "SELECT place, epoch, start_us, duration_us, energy_wh, quality FROM rows"
-                " ORDER BY place, epoch, start_us"
+                rows_clause(source, streams, start_us, end_us)  # noqa: S608 - numbers and constant text only, see row_sql
+                + "SELECT stream, epoch, epoch_us(start) AS start_us, duration_us, energy_wh,"
+                " quality FROM rows"
             ).fetchnumpy()
         return _frame_of_rows(found, streams)
 
@@ -104,11 +122,12 @@ class Engine:
         self, source: Source, streams: Sequence[Stream], start_us: int, end_us: int
     ) -> dict[int, tuple[int, int]]:
         """Different intervals and their energy [Wh] per stream number."""
-        with self._asking(source, streams, start_us, end_us) as connection:
+        with self._asking(source, streams) as connection:
             found = connection.execute(
-                "SELECT stream, count(*), sum(energy_wh)::HUGEINT FROM ("
+                rows_clause(source, streams, start_us, end_us)  # noqa: S608 - numbers and constant text only, see row_sql
+                + "SELECT stream, count(*), sum(energy_wh)::HUGEINT FROM ("
                 " SELECT stream, arg_max(energy_wh, version) AS energy_wh FROM rows"
-                " GROUP BY stream, epoch, start_us) GROUP BY stream"
+                " GROUP BY stream, epoch, start) GROUP BY stream"
             ).fetchall()
         return {int(stream): (int(count), int(energy)) for stream, count, energy in found}
 
@@ -135,73 +154,25 @@ def sum_of_homes(
     return matrix
 
 
-def _wanted(streams: Sequence[Stream]) -> pa.Table:
-    return pa.table(
-        {
-            "stream": pa.array([stream.number for stream in streams], pa.int32()),
-            "place": pa.array(range(len(streams)), pa.int32()),
-            "has_epochs": pa.array([stream.epochs > 1 for stream in streams], pa.bool_()),
-        }
-    )
+def _places(streams: Sequence[Stream]) -> NDArray[np.int64]:
+    """Position in `streams` by stream number."""
+    places = np.zeros(max((stream.number for stream in streams), default=0) + 1, dtype=np.int64)
+    for place, stream in enumerate(streams):
+        places[stream.number] = place
+    return places
 
 
-def _rows_view(source: Source, streams: Sequence[Stream], start_us: int, end_us: int) -> str:
-    numbers = [stream.number for stream in streams]
-    low, high = (min(numbers), max(numbers)) if numbers else (0, -1)
-    # Whole numbers and our own file names only; DuckDB takes no parameters in a view.
-    window = (
-        f"stream BETWEEN {low} AND {high}"
-        f" AND start >= '{from_us(start_us).isoformat()}'::TIMESTAMPTZ"
-        f" AND start < '{from_us(end_us).isoformat()}'::TIMESTAMPTZ"
-    )
-    columns = "stream, epoch, start, duration_us, energy_wh, quality, version"
-    parts = [f"SELECT {columns} FROM inbox WHERE {window}"]  # noqa: S608 - see above
-    if source.files:
-        paths = ", ".join(_quoted(source.root / file.path) for file in source.files)
-        parts.append(
-            f"SELECT {columns} FROM read_parquet([{paths}], hive_partitioning = false)"  # noqa: S608 - see above
-            f" WHERE {window}"
-        )
-    return (
-        "CREATE TEMP VIEW rows AS SELECT place, has_epochs, stream, epoch,"  # noqa: S608 - see above
-        " epoch_us(start) AS start_us, duration_us, energy_wh, quality, version"
-        f" FROM ({' UNION ALL '.join(parts)}) JOIN wanted USING (stream)"
-    )
-
-
-def _filled_cells(grid: Grid) -> str:
-    """SQL of the cells that are filled wholly: place, cell, energy_wh.
-
-    An interval as long as the step fills its cell alone; shorter ones fill it together. Two lives
-    of a counter inside one interval are added first.
-    """
-    cell = f"(start_us - {grid.start_us}) // {grid.step_us}"
-    last_cell = f"(start_us + duration_us - 1 - {grid.start_us}) // {grid.step_us}"
-    on_grid = f"(start_us - {grid.start_us}) % {grid.step_us} = 0"
-    known = f"quality <> {_PARTIAL} AND start_us + duration_us <= {grid.end_us}"
-    return (
-        f"SELECT place, {cell} AS cell, energy_wh FROM rows"  # noqa: S608 - numbers only
-        f" WHERE NOT has_epochs AND duration_us = {grid.step_us} AND {on_grid} AND {known}"
-        " UNION ALL "
-        f"SELECT place, {cell} AS cell, sum(energy_wh)::BIGINT AS energy_wh FROM ("
-        " SELECT place, start_us, duration_us, energy_wh FROM rows"
-        f" WHERE NOT has_epochs AND duration_us < {grid.step_us} AND {known}"
-        " UNION ALL"
-        " SELECT place, start_us, duration_us, sum(energy_wh) AS energy_wh FROM rows"
-        " WHERE has_epochs GROUP BY place, start_us, duration_us"
-        f" HAVING bool_and({known})"
-        f") WHERE {cell} = {last_cell}"
-        f" GROUP BY place, {cell} HAVING sum(duration_us) = {grid.step_us}"
-    )
-
-
-def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
+def _cells(start_us: NDArray[np.int64], grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The step of each start, and whether it begins one of the grid."""
+    cell, rest = np.divmod(start_us - grid.start_us, grid.step_us)
+    return cell, (rest == 0) & (cell >= 0) & (cell < grid.steps)
 
 
 def _frame_of_rows(found: Mapping[str, Any], streams: Sequence[Stream]) -> pd.DataFrame:
-    place = found["place"]
-    starts = found["start_us"]
+    place = _places(streams)[np.asarray(found["stream"])]
+    order = np.lexsort((found["start_us"], found["epoch"], place))
+    place, starts = place[order], np.asarray(found["start_us"])[order]
+    found = {name: np.asarray(column)[order] for name, column in found.items()}
     qualities = [str(CODE_QUALITY[code]) for code in sorted(CODE_QUALITY)]
     return pd.DataFrame(
         {

@@ -27,7 +27,8 @@ from cloud.readings.coverage import from_us, to_us
 from cloud.readings.grid import grid_of
 from cloud.readings.leases import Leases
 from cloud.readings.ports import StoreCounts
-from cloud.readings.queries import Engine, Source, sum_of_homes
+from cloud.readings.queries import Engine, sum_of_homes
+from cloud.readings.row_sql import Source
 from gateway.wire.reading import Purpose, Quantity, StreamKey
 
 CATALOGUE_FILE = "catalogue.sqlite"
