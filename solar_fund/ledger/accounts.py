@@ -28,7 +28,7 @@ class AccountType(StrEnum):
     @property
     def debit_is_normal(self) -> bool:
         """Whether such an account usually stands on the debit side."""
-        return self in {AccountType.ASSETS, AccountType.EXPENSES}
+        return self is AccountType.ASSETS or self is AccountType.EXPENSES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class Account:
     @property
     def account_type(self) -> AccountType:
         """The kind of account, read from its name."""
-        return account_type_of(self.name)
+        return AccountType(self.name.partition(":")[0])
 
 
 def account_type_of(name: str) -> AccountType:

@@ -314,7 +314,9 @@ class Books:
         closed_before = self._closed_before()
         if closed_before is not None and effective_at < closed_before:
             raise PeriodClosed(effective_at, closed_before)
-        if effective_at > time_text(time_of(recorded_at) + FUTURE_MAX):
+        if effective_at > recorded_at and effective_at > time_text(
+            time_of(recorded_at) + FUTURE_MAX
+        ):
             raise EntryInvalid(f"effective time {effective_at} is more than a year ahead")
 
     def _check_asserted(self, legs: Sequence[Leg], effective_at: str) -> None:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from solar_fund.errors import EntryInvalid, EntryUnbalanced
 from solar_fund.money import AMOUNT_MINOR_MAX, Money, exponent_of
 
@@ -27,6 +29,8 @@ _TIME_TEXT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\
 _HASH_TEXT = re.compile(r"[0-9a-f]{64}")
 
 Body = dict[str, Any]
+
+_ENCODER = msgspec.json.Encoder(order="sorted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,7 +227,7 @@ def canonical_text(body: Mapping[str, Any]) -> str:
 
     Source: RFC 8785 for these types.
     """
-    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _ENCODER.encode(body).decode()
 
 
 def request_digest(request: Mapping[str, Any]) -> str:

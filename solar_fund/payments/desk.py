@@ -17,6 +17,7 @@ from solar_fund.ledger.accounts import BANK, CAPITAL, POCKET, member_account
 from solar_fund.ledger.journal import EntryDraft, Leg, canonical_text, check_text, time_text
 from solar_fund.ledger.reader import utc_now
 from solar_fund.ledger.sql import SqlLedger
+from solar_fund.legal_forms import LegalRules
 from solar_fund.money import Money
 from solar_fund.payments.bank_accounts import check_iban
 from solar_fund.payments.orders import (
@@ -25,6 +26,7 @@ from solar_fund.payments.orders import (
     OrderBatch,
     PaymentOrder,
     create_payment_tables,
+    erase_member,
     find_batch,
     insert_batch,
     mark_batch,
@@ -65,6 +67,7 @@ class PaymentDesk:
         *,
         bank_account: str = BANK,
         clock: Callable[[], datetime] = utc_now,
+        rules: LegalRules | None = None,
     ) -> None:
         """Use a connection whose transaction the caller commits.
 
@@ -72,11 +75,13 @@ class PaymentDesk:
             connection: To a database with a ledger.
             bank_account: Ledger account of the bank account that pays.
             clock: Gives the time, aware UTC.
+            rules: Of the legal form; they limit the capital a collection may bring a member to.
         """
         self._connection = connection
         self._ledger = SqlLedger(connection, clock=clock)
         self._bank_account = bank_account
         self._clock = clock
+        self._rules = rules
         create_payment_tables(connection)
 
     def payable(self, *, minimum_minor: int = PAYOUT_MIN_MINOR) -> dict[str, Money]:
@@ -183,6 +188,15 @@ class PaymentDesk:
             mark_batch(self._connection, batch_id, marks)
         return self.batch(batch_id)
 
+    def erase_member(self, member_id: str) -> int:
+        """Blank a member's name and account number in orders that are settled for good.
+
+        Returns:
+            How many orders were blanked; those the bank may still report on keep both.
+        """
+        waiting = {pending.seq for pending in self._ledger.open_pendings()}
+        return erase_member(self._connection, member_id, waiting)
+
     def batch(self, batch_id: str) -> OrderBatch:
         """A batch with its orders.
 
@@ -217,6 +231,7 @@ class PaymentDesk:
             other, bank_minor = member_account(POCKET, request.member_id), -amount_minor
         else:
             other, bank_minor = member_account(CAPITAL, request.member_id), amount_minor
+            self._check_limit(request, other)
         currency = request.money.currency
         draft = EntryDraft(
             idempotency_key=f"order:{end_to_end_id}",
@@ -238,6 +253,15 @@ class PaymentDesk:
             pending_seq=self._ledger.reserve(draft).seq,
             mandate=request.mandate,
         )
+
+    def _check_limit(self, request: PaymentRequest, capital_account: str) -> None:
+        """Count what is held and what other collections are about to bring."""
+        if self._rules is None:
+            return
+        held = self._ledger.balance(capital_account, request.money.currency)
+        expected_minor = held.pending_credit_minor - held.posted_minor
+        coming = Money(expected_minor, request.money.currency)
+        self._rules.check_capital(request.member_id, coming + request.money)
 
 
 def _batch_id(batch_key: str, kind: BatchKind, requests: Sequence[PaymentRequest]) -> str:

@@ -4,7 +4,7 @@ Names and account numbers are personal data: they stand here, where they can be 
 in the ledger. What became of an order is read from the ledger, not stored a second time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -29,6 +29,7 @@ from sqlalchemy import (
 from solar_fund.money import Money
 
 METADATA = MetaData()
+ERASED = "erased"
 
 BATCH = Table(
     "payment_batch",
@@ -193,21 +194,25 @@ def mark_batch(connection: Connection, batch_id: str, marks: dict[str, str]) -> 
     connection.execute(update(BATCH).where(BATCH.c.batch_id == batch_id).values(**marks))
 
 
-def erase_member(connection: Connection, member_id: str, orders: Sequence[str]) -> int:
-    """Blank a member's name and account number in settled orders.
+def erase_member(connection: Connection, member_id: str, waiting: Collection[int]) -> int:
+    """Blank a member's name and account number in orders that wait for nothing.
 
     Args:
         connection: In the caller's transaction.
         member_id: Who asked for erasure.
-        orders: End-to-end ids that no statement can concern any more.
+        waiting: Ledger records of reservations that are still open.
 
     Returns:
         How many orders were blanked.
     """
     return connection.execute(
         update(ORDER)
-        .where(ORDER.c.member_id == member_id, ORDER.c.end_to_end_id.in_(orders))
-        .values(name="erased", iban="erased")
+        .where(
+            ORDER.c.member_id == member_id,
+            ORDER.c.pending_seq.not_in(list(waiting)),
+            ORDER.c.name != ERASED,
+        )
+        .values(name=ERASED, iban=ERASED)
     ).rowcount
 
 

@@ -1,9 +1,12 @@
 """One conformance suite, run over SQLite and over PostgreSQL."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
@@ -24,7 +27,7 @@ from solar_fund.errors import (
     ReversalRefused,
 )
 from solar_fund.ledger.accounts import BANK, FUND_CASH, PROJECT_VALUE, SUSPENSE, Account
-from solar_fund.ledger.journal import EntryDraft, credit, debit
+from solar_fund.ledger.journal import EntryDraft, canonical_text, credit, debit
 from solar_fund.ledger.sql import SqlLedger
 from solar_fund.money import Money
 from tests.solar_fund.ledger.conftest import (
@@ -326,3 +329,19 @@ def test_a_members_statements_cover_every_sub_account_that_moved(ledger):
     ledger.post_entry(transfer(ANNA_POCKET, BANK, 7, effective_at=OCTOBER))
     found = ledger.member_statements("anna", start=OCTOBER, end=NOVEMBER)
     assert [one.account for one in found] == [ANNA_CAPITAL, ANNA_POCKET]
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(10**15), 10**15) | st.text(max_size=20),
+        lambda inner: (
+            st.lists(inner, max_size=4)
+            | st.dictionaries(st.text("abcxyz_", max_size=6), inner, max_size=4)
+        ),
+        max_leaves=12,
+    )
+)
+def test_canonical_text_is_sorted_json_without_spaces(plain):
+    assert canonical_text({"k": plain}) == json.dumps(
+        {"k": plain}, sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    )

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from schwifty import IBAN
+from sqlalchemy import text
 
 from solar_fund.ledger.accounts import BANK, POCKET, member_account, member_chart, standard_chart
 from solar_fund.ledger.database import open_engine
@@ -48,6 +49,17 @@ def clock():
 @pytest.fixture
 def engine(tmp_path):
     found = open_engine(f"sqlite:///{tmp_path}/fund.db")
+    yield found
+    found.dispose()
+
+
+@pytest.fixture
+def postgres_engine(postgres_url):
+    """An empty PostgreSQL database."""
+    found = open_engine(postgres_url)
+    with found.begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
     yield found
     found.dispose()
 

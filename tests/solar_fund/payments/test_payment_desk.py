@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from xml.etree import ElementTree as ET
 
@@ -10,11 +11,13 @@ from solar_fund.errors import (
     AccountNumberInvalid,
     BalanceAssertionFailed,
     BankFileInvalid,
+    DistributionRefused,
     OverdraftRefused,
     PayoutRefused,
     ReleaseRefused,
 )
 from solar_fund.ledger.accounts import BANK, CAPITAL, POCKET, SUSPENSE, member_account
+from solar_fund.legal_forms import RULES, LegalForm
 from solar_fund.payments.camt import read_statements, read_status_report
 from solar_fund.payments.desk import PaymentDesk, PaymentRequest
 from solar_fund.payments.orders import BatchKind, Mandate
@@ -377,3 +380,40 @@ def test_a_bad_payee_file_gets_one_line_with_the_place(tmp_path, ledger, text, p
     assert answer.exit_code == 2
     assert place in answer.stderr
     assert answer.stderr.count("\n") == 1
+
+
+@pytest.mark.xdist_group("ledger-postgres")
+def test_payouts_work_the_same_over_postgresql(postgres_engine, clock):
+    ledger = fill_pockets(postgres_engine, clock, {"ann": 5_000, "ben": 2_500})
+    batch = released(postgres_engine, clock)
+    ann, ben = order_of(batch, "ann"), order_of(batch, "ben")
+    status = status_xml(batch.batch_id, [(ben.end_to_end_id, "RJCT", "AC04")])
+    assert report(postgres_engine, clock, status).rejected == {ben.end_to_end_id: "AC04"}
+    entries = [("50.00", "DBIT", details(ann.end_to_end_id))]
+    assert take(postgres_engine, clock, entries).posted == [ann.end_to_end_id]
+    assert take(postgres_engine, clock, entries).replayed == 1
+    assert ledger.open_pendings() == []
+    assert ledger.verify_chain().is_whole
+
+
+def test_a_collection_may_not_lift_a_member_above_the_legal_limit(engine, clock, ledger):
+    rules = replace(RULES[LegalForm.COOPERATIVE], capital_max_minor={"EUR": 10_000})
+    with engine.begin() as connection:
+        desk = PaymentDesk(connection, clock=clock, rules=rules)
+        desk.propose("ok", [request_of("ann", 10_000)], kind=BatchKind.COLLECTION, by="anna")
+        with pytest.raises(DistributionRefused, match="limit"):
+            desk.propose("more", [request_of("ann", 1)], kind=BatchKind.COLLECTION, by="anna")
+
+
+def test_a_members_name_and_account_are_erased_from_settled_orders_only(engine, clock, ledger):
+    batch = released(engine, clock)
+    ann = order_of(batch, "ann")
+    with engine.begin() as connection:
+        assert PaymentDesk(connection, clock=clock).erase_member("ann") == 0
+    take(engine, clock, [("50.00", "DBIT", details(ann.end_to_end_id))])
+    with engine.begin() as connection:
+        desk = PaymentDesk(connection, clock=clock)
+        assert desk.erase_member("ann") == 1
+        left = order_of(desk.batch(batch.batch_id), "ann")
+    assert (left.name, left.iban) == ("erased", "erased")
+    assert ledger.verify_chain().is_whole
