@@ -49,6 +49,7 @@ def one_line_errors(path: Path) -> Iterator[None]:
 def register(app: typer.Typer) -> None:
     """Add the billing commands to the app."""
     app.command("bill", epilog=BILL_EXAMPLE)(bill_command)
+    app.command("catalogue", epilog=CATALOGUE_EXAMPLE)(catalogue_command)
 
 
 BILL_EXAMPLE = (
@@ -57,10 +58,47 @@ BILL_EXAMPLE = (
 )
 
 
+CATALOGUE_EXAMPLE = (
+    "Example: tariff-bargainer catalogue --json; then: tariff-bargainer bill "
+    "--tariff catalogue:flat_example --load home.csv"
+)
+CATALOGUE_PREFIX = "catalogue:"
+
+
+def catalogue_command(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """List the tariffs that ship with the package, with source and date."""
+    from tariff_bargainer.tariffs.catalogue_index import catalogue_names, catalogue_tariff
+
+    entries = []
+    for name in catalogue_names():
+        entry = catalogue_tariff(name)
+        entries.append(
+            {
+                "entry": name,
+                "name": entry.name,
+                "supplier": entry.supplier,
+                "currency": entry.currency,
+                "source": entry.source,
+                "source_date": entry.source_date.isoformat() if entry.source_date else None,
+                "tariff_hash": entry.content_hash,
+            }
+        )
+    if as_json:
+        print(json.dumps({"entries": entries}, indent=2))
+        return
+    for shown in entries:
+        print(f"{shown['entry']}: {shown['name']} [{shown['currency']}]")
+        print(f"    {shown['source']}, {shown['source_date']}")
+
+
 def bill_command(
     tariff: Annotated[
         list[Path],
-        typer.Option(help="Tariff file; give it again for later versions with effective_from."),
+        typer.Option(
+            help="Tariff file, or catalogue:NAME; give it again for versions by effective_from."
+        ),
     ],
     load: Annotated[
         Path,
@@ -152,11 +190,15 @@ def load_tariff(path: Path, form: TariffFormat, timezone: str | None) -> "Tariff
     from dataclasses import replace
 
     from tariff_bargainer.errors import TariffFileError
+    from tariff_bargainer.tariffs.catalogue_index import catalogue_tariff
     from tariff_bargainer.tariffs.open_energy_tariffs import parse_open_energy_tariffs
     from tariff_bargainer.tariffs.opentariff import UK_ZONE, parse_opentariff
     from tariff_bargainer.tariffs.tariff_file import parse_tariff, read_text
     from tariff_bargainer.tariffs.urdb import parse_urdb
 
+    if str(path).startswith(CATALOGUE_PREFIX):
+        tariff = catalogue_tariff(str(path).removeprefix(CATALOGUE_PREFIX))
+        return replace(tariff, timezone=timezone) if timezone else tariff
     text = read_text(path)
     if form is TariffFormat.TOML:
         tariff = parse_tariff(text)

@@ -342,6 +342,7 @@ class Tariff:
         exit_fee: Cost of leaving before the term ends [currency].
         supplier: Who offers it.
         source: Rate sheet, address or file it was taken from.
+        source_date: Day on which it was taken from there, or None.
         remarks: What the source says in words only, and no bill can therefore contain.
     """
 
@@ -367,6 +368,7 @@ class Tariff:
     exit_fee: Decimal = Decimal(0)
     supplier: str = ""
     source: str = ""
+    source_date: date | None = None
     remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -143,6 +143,7 @@ def tariff_from_table(parsed: Any) -> Tariff:
         "exit_fee": table.decimal("exit_fee", Decimal(0)),
         "supplier": table.text("supplier", ""),
         "source": table.text("source", ""),
+        "source_date": table.optional_day("source_date"),
         "remarks": tuple(table.each("remarks", _remark, "text")),
     }
     table.close()
