@@ -19,6 +19,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloud.errors import BodyTooLarge, ForgeryRefused
+from cloud.metrics import DURATION_S, REQUESTS
+from gateway.wire.session import PATH_BATCHES
 
 BODY_BYTES_MAX = 1024 * 1024 + 64 * 1024
 """Largest request body [bytes]: a compressed batch at its limit, and room for a form."""
@@ -83,15 +85,25 @@ class RequestGuard:
         try:
             await self._app(scope, _bounded(scope, receive), send_with_headers)
         finally:
-            route = scope.get("route")
-            log.info(
-                "request method=%s path=%s status=%d duration_ms=%.1f id=%s",
-                scope["method"],
-                getattr(route, "path", "-"),
-                status,
-                (time.monotonic() - started_s) * 1000,
-                request_id,
-            )
+            _account(scope, status, time.monotonic() - started_s, request_id)
+
+
+def _account(scope: Scope, status: int, duration_s: float, request_id: str) -> None:
+    # The pattern of the path, never the path: ids and tokens are in it.
+    path = getattr(scope.get("route"), "path", None) or scope.get("commonwatt.route", "-")
+    REQUESTS.labels(scope["method"], path, str(status)).inc()
+    DURATION_S.labels(path).observe(duration_s)
+    # Batches come far more often than all else; those that were taken are only counted.
+    if path == PATH_BATCHES and status == 200:
+        return
+    log.info(
+        "request method=%s path=%s status=%d duration_ms=%.1f id=%s",
+        scope["method"],
+        path,
+        status,
+        duration_s * 1000,
+        request_id,
+    )
 
 
 def _bounded(scope: Scope, receive: Receive) -> Receive:

@@ -8,6 +8,7 @@ import sys
 import uvicorn
 
 from cloud.app import create_app
+from cloud.metrics import serve_metrics
 from cloud.settings import Settings
 
 KEEP_ALIVE_S = 30
@@ -22,6 +23,8 @@ def serve_forever(settings: Settings) -> None:
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    if settings.metrics_port:
+        serve_metrics(settings.metrics_port)
     app = create_app(settings)
     uvicorn.run(
         app,
