@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 
 from solar_fund.errors import FundError
 
-_SUBJECTS = ("cli_ledger", "cli_voting", "cli_projects", "cli_payments")
+_SUBJECTS = ("cli_ledger", "cli_waterfall", "cli_voting", "cli_projects", "cli_payments")
 
 
 class _RefusingGroup(TyperGroup):

@@ -1,4 +1,4 @@
-"""Commands over a ledger and the waterfall: `solar-fund ledger …`, `solar-fund waterfall`."""
+"""Commands over a ledger: `solar-fund ledger …`."""
 
 import json
 import sys
@@ -12,8 +12,6 @@ import typer
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-
-    from solar_fund.waterfall import SavingsSplit
 
 Database = Annotated[str, typer.Argument(help="An SQLite file, or a postgresql+pg8000:// address.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -30,6 +28,7 @@ class FormatName(StrEnum):
 def register(app: typer.Typer) -> None:
     """Add the commands of this file to `solar-fund`."""
     ledger = typer.Typer(no_args_is_help=True, help="Check, export and read the books.")
+    ledger.command("init", epilog="Example: solar-fund ledger init fund.db --currency EUR")(init)
     ledger.command("check", epilog="Example: solar-fund ledger check fund.db --json")(check)
     ledger.command(
         "export", epilog="Example: solar-fund ledger export fund.db --format beancount > fund.bean"
@@ -45,11 +44,27 @@ def register(app: typer.Typer) -> None:
     ledger.command("suspense", epilog="Example: solar-fund ledger suspense fund.db --json")(
         suspense
     )
+    ledger.command("prove", epilog="Example: solar-fund ledger prove fund.db 17 --json")(prove)
     app.add_typer(ledger, name="ledger")
-    app.command(
-        "waterfall",
-        epilog="Example: solar-fund waterfall savings.csv --currency EUR --costs 12.50 --json",
-    )(waterfall)
+
+
+def init(
+    database: Annotated[Path, typer.Argument(help="A new SQLite file.")],
+    currency: Annotated[list[str], typer.Option(help="Code of ISO 4217; may be repeated.")],
+) -> None:
+    """Create a ledger with the cooperative's standard accounts."""
+    from solar_fund.errors import InputFileInvalid
+    from solar_fund.ledger.accounts import standard_chart
+    from solar_fund.ledger.sql import open_ledger
+
+    chart = standard_chart(*currency)
+    if database.exists():
+        raise InputFileInvalid(str(database), "", "the file exists already; choose a new name")
+    if not database.parent.is_dir():
+        raise InputFileInvalid(str(database.parent), "", "there is no such folder")
+    ledger = open_ledger(database)
+    ledger.open_accounts(chart)
+    print(f"{database}: {len(chart)} accounts open")
 
 
 def check(
@@ -103,6 +118,30 @@ def export(
     with _reading(database) as connection:
         for line in export_lines(connection, ExportFormat(export_format.value)):
             sys.stdout.write(line)
+
+
+def prove(
+    database: Database,
+    seq: Annotated[int, typer.Argument(help="Number of the record.")],
+    first: Annotated[int, typer.Option(help="First record under the root.")] = 1,
+    last: Annotated[int | None, typer.Option(help="Last one; the newest if left out.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print a record with the proof that it stands under the root of a run of records."""
+    from solar_fund.ledger.period_root import record_proof
+    from solar_fund.ledger.verification import chain_head
+
+    with _reading(database) as connection:
+        last_seq = chain_head(connection).seq if last is None else last
+        proof = record_proof(connection, seq, first, last_seq)
+    if as_json:
+        period = {"first": first, "last": last_seq, "root": proof.period.root}
+        found = {"seq": seq, "body": proof.body, "period": period, "path": list(proof.path)}
+        print(json.dumps(found))
+        return
+    print(f"{proof.body}\nroot of records {first} to {last_seq}: {proof.period.root}")
+    for node in proof.path:
+        print(f"  {node}")
 
 
 def balances(database: Database, as_json: AsJson = False) -> None:
@@ -199,96 +238,6 @@ def suspense(database: Database, as_json: AsJson = False) -> None:
     for item in items:
         amount = Money(item.open_minor, item.currency)
         print(f"{amount!s:>22}  {item.age_days:>5} days  {item.memo} (record {item.seq})")
-
-
-def waterfall(
-    savings: Annotated[
-        Path,
-        typer.Argument(help="CSV with member_id and saving (or saving_minor), maybe evidence."),
-    ],
-    currency: Annotated[str, typer.Option(help="Code of ISO 4217.")] = "EUR",
-    period: Annotated[str, typer.Option(help="Name of the period.")] = "period",
-    costs: Annotated[str, typer.Option(help="Direct costs of the period.")] = "0",
-    sigma: Annotated[str, typer.Option(help="Standard error of the total saving.")] = "0",
-    carried_loss: Annotated[str, typer.Option(help="Deficit of earlier periods.")] = "0",
-    reserve: Annotated[str, typer.Option(help="What the reserve holds now.")] = "0",
-    monthly_costs: Annotated[
-        str | None,
-        typer.Option(help="Usual costs of a month; they set the reserve's target."),
-    ] = None,
-    parameters: Annotated[
-        Path | None, typer.Option(help="TOML file with the voted shares.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Split a period's savings to losers, costs, reserve, fund and pockets, to the cent."""
-    from solar_fund.money import Money
-    from solar_fund.savings_file import read_parameters, read_savings
-    from solar_fund.waterfall import Settlement, split_savings
-
-    rows, evidence = read_savings(savings, currency)
-    costs_minor = Money.parse(costs, currency).amount_minor
-    settlement = Settlement(
-        period=period,
-        currency=currency,
-        savings=rows,
-        evidence=evidence,
-        costs_minor=costs_minor,
-        sigma_minor=Money.parse(sigma, currency).amount_minor,
-        carried_loss_minor=Money.parse(carried_loss, currency).amount_minor,
-        reserve_minor=Money.parse(reserve, currency).amount_minor,
-        monthly_costs_minor=(
-            costs_minor
-            if monthly_costs is None
-            else Money.parse(monthly_costs, currency).amount_minor
-        ),
-    )
-    split = split_savings(settlement, None if parameters is None else read_parameters(parameters))
-    if as_json:
-        print(json.dumps(_split_json(split)))
-        return
-    for name, amount_minor in _split_amounts(split).items():
-        print(f"{Money(amount_minor, currency)!s:>22}  {name.removesuffix('_minor')}")
-
-
-def _split_amounts(split: "SavingsSplit") -> dict[str, int]:
-    return {
-        "gains_minor": split.gains_minor,
-        "net_saving_minor": split.net_saving_minor,
-        "deficit_minor": split.deficit_minor,
-        "made_whole_minor": split.made_whole_minor,
-        "repaid_loss_minor": split.repaid_loss_minor,
-        "held_back_minor": split.held_back_minor,
-        "costs_minor": split.costs_minor,
-        "uncovered_costs_minor": split.uncovered_costs_minor,
-        "reserve_minor": split.reserve_minor,
-        "fund_minor": split.fund_minor,
-        "pocket_minor": split.pocket_minor,
-        "total_in_minor": split.total_in_minor,
-        "total_out_minor": split.total_out_minor,
-    }
-
-
-def _split_json(split: "SavingsSplit") -> dict[str, Any]:
-    from solar_fund.settlement_entries import settlement_drafts
-
-    return {
-        "period": split.settlement.period,
-        "currency": split.settlement.currency,
-        "evidence": split.settlement.evidence,
-        **_split_amounts(split),
-        "members": [
-            {
-                "member_id": share.member_id,
-                "saving_minor": share.saving_minor,
-                "made_whole_minor": share.made_whole_minor,
-                "capital_minor": share.capital_minor,
-                "pocket_minor": share.pocket_minor,
-            }
-            for share in split.members
-        ],
-        "entries": [draft.request("entry") for draft in settlement_drafts(split)],
-    }
 
 
 def _statement_json(found: Any) -> dict[str, Any]:
