@@ -25,6 +25,7 @@ FILE_BYTES_MAX = 1024 * 1024
 ARRAYS_MAX = 100
 LIFE_YEARS_MAX = 60
 WINDOWS_MAX = 50
+WHOLE_YEARS = frozenset({"inverter_year", "life_years", "loan_years"})
 
 
 def read_project(path: Path) -> ProjectPlan:
@@ -192,7 +193,7 @@ def _figures(name: str, table: Mapping[str, Any], kind: type) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for key, written in table.items():
         figure = _decimal(f"{name}.{key}", written)
-        if key.endswith(("_years", "_year")) and key != "running_per_year":
+        if key in WHOLE_YEARS:
             if figure != int(figure):
                 raise ProjectInvalid(f"{name}.{key} is {written}: expected a whole number")
             figures[key] = int(figure)

@@ -143,7 +143,7 @@ def with_window_prices(
             inside = (hours >= window.hour_from) & (hours < window.hour_to)
         else:
             inside = (hours >= window.hour_from) | (hours < window.hour_to)
-        inside &= np.isin(local.weekday + 1, sorted(window.weekdays))
+        inside &= np.isin(local.day_of_week + 1, sorted(window.weekdays))
         inside &= np.isin(local.month, sorted(window.months))
         prices[inside & open_still] = float(window.price_per_kwh)
         open_still &= ~inside

@@ -4,6 +4,7 @@ Typical years are stitched from months of different years; here all become one y
 leap day, in UTC, so that a profile can be laid beside a load of any year.
 """
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -73,10 +74,17 @@ def read_weather(path: Path) -> WeatherYear:
         "TMY3": iotools.read_tmy3,
     }
     try:
-        frame, meta = readers[kind](str(path))
+        # What a reader merely warns of, such as a short row, is refused below by its effect.
+        with warnings.catch_warnings(action="ignore"):
+            frame, meta = readers[kind](str(path))
     except (ValueError, KeyError, IndexError, TypeError, OSError) as error:
+        # Readers explain themselves over several lines; the first one names the fault.
+        fault = (str(error).splitlines() or ["no reason given"])[0]
         raise InputFileInvalid(
-            str(path), "", f"looks like {kind} but cannot be read as such: {error}"
+            str(path),
+            "",
+            f"looks like {kind} but cannot be read as such ({fault}); give the file as it was"
+            f" downloaded, with all {HOURS_PER_YEAR} hours",
         ) from None
     return _as_year(path, kind, frame, meta)
 
