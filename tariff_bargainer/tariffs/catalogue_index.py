@@ -27,7 +27,7 @@ def catalogue_tariff(name: str) -> Tariff:
     """
     if name not in catalogue_names():
         raise TariffFileError(
-            where=f"catalogue:{name}",
+            where="the name",
             problem="is not in the catalogue",
             remedy=f"use one of {', '.join(catalogue_names())}",
         )
