@@ -172,18 +172,24 @@ def _lost(
             )
             for purpose in Purpose
         }
-        missing = 0
+        missing = refused = 0
         for purpose in Purpose:
-            said = sum(
-                tally["intervals"]
-                for tally in told["tallies"]
-                if tally["what"] == "accepted" and tally["purpose"] == purpose.value
-            )
-            if purpose.value not in one.withdrawn:
-                missing += abs(said - stored[purpose])
-        lost += abs(open_account) + told["refused"] + missing
-        accounts.append({"open": open_account, "refused": told["refused"], "missing": missing})
+            # What was on its way when its consent ended is refused and erased, as it should be.
+            if purpose.value in one.withdrawn:
+                continue
+            missing += abs(_tally(told, purpose, "accepted") - stored[purpose])
+            refused += _tally(told, purpose, "refused")
+        lost += abs(open_account) + refused + missing
+        accounts.append({"open": open_account, "refused": refused, "missing": missing})
     return lost, accounts
+
+
+def _tally(told: dict[str, Any], purpose: Purpose, what: str) -> int:
+    return sum(
+        int(tally["intervals"])
+        for tally in told["tallies"]
+        if tally["what"] == what and tally["purpose"] == purpose.value
+    )
 
 
 def _funded(ledger: SqlLedger, election: votes.ElectionRow | None) -> str:

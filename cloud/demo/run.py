@@ -7,7 +7,7 @@ import sys
 import time
 
 from cloud.demo.processes import handled_signals
-from cloud.demo.story import Street, StreetPlan, open_street, tell
+from cloud.demo.story import VISITOR_HOME, Street, StreetPlan, open_street, tell
 
 EXIT_BROKEN = 1
 
@@ -42,6 +42,7 @@ def run_open(plan: StreetPlan) -> int:
     try:
         with handled_signals(stop):
             tell(street)
+            street.leave_something_to_do()
             print_addresses(street)
             while True:
                 _wait_for_enter()
@@ -55,7 +56,7 @@ def run_open(plan: StreetPlan) -> int:
 
 def print_addresses(street: Street) -> None:
     """Print the pages and fresh single-use links."""
-    member = street.members[6]
+    member = street.members[VISITOR_HOME]
     amara, jonas = street.board
     print(f"\nThe street is open at {street.cloud.url}. Links work once, for 15 minutes.")
     print(f"  household: {street.cloud.sign_in_link(member)}   ({member.name})")

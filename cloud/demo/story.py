@@ -38,6 +38,7 @@ from cloud.demo.street_cloud import GROUP_MIN_OUTSIDE, StoryTime, StreetCloud
 from cloud.demo.tender_story import Window
 from cloud.members.roles import Person, Role
 from cloud.members.usecases import add_member, add_person
+from cloud.profiles.release import Released
 from cloud.savings.usecases import OLD, set_tariff
 from cloud.web.formats import money, number
 from gateway.wire.reading import Purpose
@@ -49,6 +50,7 @@ VOTE_OPEN_S = 10.0
 FAST_S = 240.0
 AHEAD = timedelta(hours=36)
 INSIGHT_HOMES = (5, 6, 12)
+VISITOR_HOME = 6
 ALL_PURPOSES = (Purpose.GROUP_TARIFF, Purpose.BILLING)
 
 Say = Callable[[str], None]
@@ -101,6 +103,7 @@ class Street:
     tasmota: TasmotaMeter | None = None
     feed: LiveFeed | None = None
     cells: int = 0
+    released: Released = field(init=False)
 
     def __post_init__(self) -> None:
         """Lay out the calendar and the street."""
@@ -301,6 +304,7 @@ class Street:
             raise DemoFault("every quarter hour of the year passed the privacy floor")
         self.say(f"Asked for every quarter hour of the year: refused. {reasons[0]}")
         released = tender_story.release_profile(self.cloud, self.board, self.window)
+        self.released = released
         self.cells = len(released.frame)
         self.say(
             f"Released instead: {self.cells} cells of typical days ({released.step}) of "
@@ -375,6 +379,32 @@ class Street:
             + (", ".join(outcome.selected) or "nothing")
             + "; their grants are set aside in the ledger"
         )
+
+    def leave_something_to_do(self) -> None:
+        """For a visitor: a tender in its second round, and a vote that is open for a week."""
+        tender = tender_story.open_street_tender(
+            self.cloud,
+            self.released,
+            self.window,
+            tender_id="tender-b",
+            title="Tender B",
+            seed=self.plan.seed + 1,
+        )
+        tender_story.play_rounds(
+            self.cloud, tender, self.suppliers, self.board[0], rounds=2, say=self.say
+        )
+        election = money_story.open_vote(
+            self.cloud,
+            money_story.appraised_projects(),
+            [_household(person) for person in self.members.values()],
+            election_id="winter-round",
+            title="Winter solar round",
+            closes_at=self.time.now() + timedelta(days=7),
+            seed=self.plan.seed,
+        )
+        others = {str(key): person for key, person in self.members.items() if key != VISITOR_HOME}
+        money_story.cast_ballots(self.cloud, election.election_id, others, seed=self.plan.seed + 1)
+        self.say("Left for you: Tender B waits for the board's answer, the winter round for votes")
 
     def stop_gateways(self) -> None:
         """Stop what reads and sends, and let the outboxes drain first."""
