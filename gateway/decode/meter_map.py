@@ -52,6 +52,8 @@ class Point:
         optional: Whether some units of the model do not have it; an exception 2 is then normal.
         no_value: Patterns that mean "not available".
         scale_address: Register that holds a power of ten (SunSpec scale factor), if there is one.
+        kind: What its name stands for.
+        factor: From the raw number to the unit of the name.
     """
 
     quantity: str
@@ -64,19 +66,16 @@ class Point:
     optional: bool = False
     no_value: tuple[NoValue, ...] = ()
     scale_address: int | None = None
+    kind: QuantityKind = field(init=False)
+    factor: Fraction = field(init=False)
 
-    @property
-    def kind(self) -> QuantityKind:
-        """What its name stands for."""
+    def __post_init__(self) -> None:
+        """Work out once what each decoding needs."""
         kind = quantity_kind(self.quantity)
         if kind is None:
             raise ValueError(f"{self.quantity} is not a canonical name")
-        return kind
-
-    @property
-    def factor(self) -> Fraction:
-        """From the raw number to the unit of the name."""
-        return self.scale * UNITS[self.unit][1]
+        object.__setattr__(self, "kind", kind)
+        object.__setattr__(self, "factor", self.scale * UNITS[self.unit][1])
 
     @property
     def spans(self) -> tuple[tuple[int, int], ...]:

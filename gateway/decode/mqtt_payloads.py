@@ -38,6 +38,9 @@ class ValueRule:
         sum_list: Whether a list at the place is to be summed (phases).
         unit_topic: Topic on which the device says its unit, if it does.
         default: What its absence means, where the maker says so; otherwise absence is absence.
+        kind: What its name stands for.
+        factor: From the number to the unit of the name.
+        steps: The paths, taken apart.
     """
 
     quantity: str
@@ -47,14 +50,18 @@ class ValueRule:
     sum_list: bool = False
     unit_topic: str | None = None
     default: int | None = None
+    kind: QuantityKind = field(init=False)
+    factor: Fraction = field(init=False)
+    steps: tuple[tuple[str | int, ...], ...] = field(init=False)
 
-    @property
-    def kind(self) -> QuantityKind:
-        """What its name stands for."""
+    def __post_init__(self) -> None:
+        """Work out once what each decoding needs."""
         kind = quantity_kind(self.quantity)
         if kind is None:
             raise ValueError(f"{self.quantity} is not a canonical name")
-        return kind
+        object.__setattr__(self, "kind", kind)
+        object.__setattr__(self, "factor", self.scale * UNITS[self.unit][1])
+        object.__setattr__(self, "steps", tuple(steps_of(path) for path in self.paths))
 
     def value(self, payload: Any, unit: str | None = None) -> int | float | None:
         """The number, or None if it is not there.
@@ -68,11 +75,12 @@ class ValueRule:
             number = self.default
         if number is None:
             return None
-        return to_canonical(self.kind, number, self.scale * UNITS[unit or self.unit][1])
+        factor = self.factor if unit is None else self.scale * UNITS[unit][1]
+        return to_canonical(self.kind, number, factor)
 
     def _number(self, payload: Any) -> int | float | None:
-        for path in self.paths:
-            found = _find(payload, path)
+        for steps in self.steps:
+            found = _follow(payload, steps)
             if self.sum_list and isinstance(found, list):
                 numbers = [_to_number(item) for item in found]
                 present = [number for number in numbers if number is not None]
@@ -130,7 +138,7 @@ class Availability:
         """Whether the payload says that the device is gone."""
         text = payload[:PAYLOAD_BYTES_MAX].decode("utf-8", errors="replace").strip()
         try:
-            found = _find(msgspec.json.decode(text), self.path) if self.path else text
+            found = _follow(msgspec.json.decode(text), steps_of(self.path)) if self.path else text
         except (msgspec.DecodeError, RecursionError):
             found = text
         return str(found) == self.offline
@@ -184,15 +192,19 @@ class Preset:
     def topics(self, device: str) -> tuple[str, ...]:
         """Topics to subscribe to for one device, each once."""
         topics = [message.topic_of(device) for message in self.messages]
-        topics += [
+        topics += self.unit_topics(device)
+        if self.availability is not None:
+            topics.append(self.availability.topic.replace(DEVICE, device))
+        return tuple(dict.fromkeys(topics))
+
+    def unit_topics(self, device: str) -> list[str]:
+        """Topics on which one device says its units."""
+        return [
             rule.unit_topic.replace(DEVICE, device)
             for message in self.messages
             for rule in message.values
             if rule.unit_topic
         ]
-        if self.availability is not None:
-            topics.append(self.availability.topic.replace(DEVICE, device))
-        return tuple(dict.fromkeys(topics))
 
     def decode(
         self, topic: str, payload: bytes, units: Mapping[str, str] | None = None
@@ -288,12 +300,12 @@ def is_path(path: str) -> bool:
     return True
 
 
-def _find(payload: Any, path: str) -> Any:
-    steps = [match[1] or int(match[2]) for match in _STEP.finditer(path)]
-    return _follow(payload, steps)
+def steps_of(path: str) -> tuple[str | int, ...]:
+    """A path taken apart: keys as text, places in lists as numbers."""
+    return tuple(match[1] or int(match[2]) for match in _STEP.finditer(path))
 
 
-def _follow(here: Any, steps: list[Any]) -> Any:
+def _follow(here: Any, steps: tuple[str | int, ...]) -> Any:
     for position, step in enumerate(steps):
         if isinstance(step, int):
             if not isinstance(here, list) or step >= len(here):

@@ -6,10 +6,14 @@ here. Energies become integer Wh, everything else a float in the unit its name e
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+
+NAME_LENGTH_MAX = 32
+"""Longest canonical name [characters]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +74,18 @@ UNITS: Mapping[str, tuple[str, Fraction]] = {
 """Units a map or preset may state, each with the unit it becomes and the factor."""
 
 
-def quantity_kind(name: str) -> QuantityKind | None:
-    """What a canonical name stands for, or None if the name is not one of ours."""
+@functools.lru_cache(maxsize=512)
+def _kind_of(name: str) -> QuantityKind | None:
     for pattern, kind in _KINDS:
         if pattern.fullmatch(name):
             return kind
     return None
+
+
+def quantity_kind(name: str) -> QuantityKind | None:
+    """What a canonical name stands for, or None if the name is not one of ours."""
+    # Long texts are not remembered, so that what comes from outside cannot fill the memory.
+    return _kind_of(name) if len(name) <= NAME_LENGTH_MAX else None
 
 
 def units_of(kind: QuantityKind) -> list[str]:

@@ -99,6 +99,10 @@ class _Ear:
         self.listened = listened
         self.health = MeterHealth()
         self.discovery = Discovery(prefix=listened.device) if listened.preset.discovery else None
+        self._topics = frozenset(listened.preset.topics(listened.device))
+        self._unit_topics = frozenset(listened.preset.unit_topics(listened.device))
+        gone = listened.preset.availability
+        self._gone_topic = gone and gone.topic.replace(DEVICE, listened.device)
         self._units: dict[str, str] = {}
         self._known: dict[str, tuple[int | float, datetime]] = {}
 
@@ -111,28 +115,29 @@ class _Ear:
 
     def hear(self, message: _Message) -> dict[str, int | float]:
         """Quantities of a message; sums over several messages are added when all are fresh."""
-        if self.discovery is not None:
-            if message.retained:
-                return {}
-            return self._remember(self.discovery.hear(message.topic, message.payload), message.at)
-        preset, device = self.listened.preset, self.listened.device
-        if message.topic not in preset.topics(device):
-            return {}
-        gone = preset.availability
-        if gone is not None and message.topic == gone.topic.replace(DEVICE, device):
-            if gone.says_offline(message.payload):
+        if message.topic in self._unit_topics:
+            self._learn_unit(message)
+        elif message.topic == self._gone_topic:
+            gone = self.listened.preset.availability
+            if gone is not None and gone.says_offline(message.payload):
                 self.failed("the device is offline")
+        elif not message.retained:
+            return self._remember(self._decoded(message), message.at)
+        return {}
+
+    def _decoded(self, message: _Message) -> dict[str, int | float]:
+        if self.discovery is not None:
+            return self.discovery.hear(message.topic, message.payload)
+        if message.topic not in self._topics:
             return {}
-        said = preset.unit_said(message.topic, message.payload)
+        return self.listened.preset.decode(message.topic, message.payload, self._units)
+
+    def _learn_unit(self, message: _Message) -> None:
+        said = self.listened.preset.unit_said(message.topic, message.payload)
         self._units.update(said)
         # A unit that comes late makes what was understood before it doubtful.
         for quantity in said:
             self._known.pop(quantity, None)
-        if message.retained:
-            return {}
-        return self._remember(
-            preset.decode(message.topic, message.payload, self._units), message.at
-        )
 
     def failed(self, fault: str) -> None:
         """Note what is wrong."""
@@ -279,6 +284,7 @@ class MqttSource:
         loop = asyncio.get_running_loop()
         over = asyncio.Event()
         client = self._new_client()
+        inbox: deque[_Message] = deque()
 
         def say(handler: Callable[..., None], *arguments: object) -> None:
             # The thread may outlive the loop by a moment when the gateway stops.
@@ -300,7 +306,10 @@ class MqttSource:
             heard = _Message(
                 topic=message.topic, payload=bytes(message.payload), retained=message.retain, at=at
             )
-            say(self._on_message, heard, woken, client)
+            # Waking the loop costs more than a message: once is enough for all that wait.
+            inbox.append(heard)
+            if len(inbox) == 1:
+                say(self._take_in, inbox, woken, client)
 
         client.on_connect = on_connect
         client.on_disconnect = on_disconnect
@@ -333,15 +342,17 @@ class MqttSource:
             client.subscribe([(topic, 1) for topic in sorted(wanted)])
             self._subscribed |= wanted
 
-    def _on_message(self, message: _Message, woken: asyncio.Event, client: Client) -> None:
-        if len(self._queue) == QUEUE_MESSAGES_MAX:
-            self._dropped += 1
-        self._queue.append(message)
+    def _take_in(self, inbox: deque[_Message], woken: asyncio.Event, client: Client) -> None:
+        discovering = [ear.discovery for ear in self._ears if ear.discovery is not None]
+        while inbox:
+            message = inbox.popleft()
+            if len(self._queue) == QUEUE_MESSAGES_MAX:
+                self._dropped += 1
+            self._queue.append(message)
+            for discovery in discovering:
+                discovery.learn(message.topic, message.payload)
         woken.set()
-        if any(ear.discovery is not None for ear in self._ears):
-            for ear in self._ears:
-                if ear.discovery is not None:
-                    ear.discovery.learn(message.topic, message.payload)
+        if discovering:
             self._subscribe(client)
 
     def _blame(self, fault: str) -> None:

@@ -6,12 +6,20 @@ import asyncio
 import contextlib
 import json
 import time
+from collections import deque
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
 
 from gateway.catalogue import load_preset
-from gateway.meters.mqtt import BrokerAddress, ListenedMeter, MqttSource
+from gateway.meters.mqtt import (
+    QUEUE_MESSAGES_MAX,
+    BrokerAddress,
+    ListenedMeter,
+    MqttSource,
+    _Message,
+)
 from gateway.meters.source import MeterCondition, Sample
 from tests.gateway.meters.wires import free_port, mosquitto, publish
 
@@ -192,18 +200,15 @@ async def test_a_refused_password_is_told_without_repeating_it() -> None:
 
 async def test_a_reader_that_is_too_slow_loses_the_oldest_and_is_told_how_many() -> None:
     source = source_on(1, plug())
-    from datetime import UTC, datetime
-
-    from gateway.meters.mqtt import QUEUE_MESSAGES_MAX, _Message
-
-    woken = asyncio.Event()
-    for number in range(QUEUE_MESSAGES_MAX + 5):
-        message = _Message(
+    inbox = deque(
+        _Message(
             topic="tele/kettle/SENSOR",
             payload=str(number).encode(),
             retained=False,
             at=datetime.now(UTC),
         )
-        source._on_message(message, woken, None)  # type: ignore[arg-type]  # not used here
+        for number in range(QUEUE_MESSAGES_MAX + 5)
+    )
+    source._take_in(inbox, asyncio.Event(), None)  # type: ignore[arg-type]  # not used here
     assert source.health().dropped == 5
     assert source._queue[0].payload == b"5"
