@@ -123,12 +123,14 @@ def winners_and_losers_figure(evaluation: OfferEvaluation) -> Figure:
         _label(zero - 6, TOP - 12, f"{evaluation.winners} pay less", anchor="end", fill=GAIN)
     )
     body.append(_label(zero + 6, TOP - 12, f"{evaluation.losers} pay more", fill=LOSS))
-    body.append(_label(LEFT, height - 12, f"{money_text(edges[0], evaluation.currency)} less"))
+    body.append(
+        _label(LEFT, height - 12, f"{money_text(edges[1], evaluation.currency)} less, or lower")
+    )
     body.append(
         _label(
             WIDTH - RIGHT,
             height - 12,
-            f"{money_text(-edges[-1], evaluation.currency)} more",
+            f"{money_text(-edges[-2], evaluation.currency)} more, or higher",
             anchor="end",
         )
     )

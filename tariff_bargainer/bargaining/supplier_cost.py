@@ -7,7 +7,7 @@ all zero until the caller states them, and each line says which.
 """
 
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -240,69 +240,19 @@ def estimate_floor(
     load_mwh, price = _checked(pool, spot_per_mwh, meters)
     calendar = local_calendar(pool.start, pool.step_s, len(pool), timezone, holidays)
     energy = _EnergyCost.of(load_mwh, price, calendar)
-    volume_mwh = float(load_mwh.sum())
-    hours = len(pool) * pool.step_s / 3600
-    years = hours / HOURS_PER_YEAR
-    blocks = energy.base + energy.peak_block
     risk = _tail_risk(load_mwh - energy.hedge_mwh, load_mwh, price, pool.step_s, given, seed)
-    missed_mwh = _missed_mwh(load_mwh, pool.step_s, forecast_wh)
-    per_meter = given.serving_per_meter_year * years
-    per_meter += given.acquisition_per_meter * years * 12 / given.term_months
-    option = ATM_OPTION * given.forward_volatility_per_year * (given.validity_days / 365) ** 0.5
-    pass_through = given.pass_through_per_kwh * volume_mwh * 1000
-    pass_through += given.pass_through_per_meter_year * meters * years
-    credit = given.credit_rate_per_year * given.credit_days / 365
     lines = (
         _measured("base_block", "flat block at each month's mean spot price", energy.base),
         _measured("peak_block", "extra for weekday 08:00-20:00 blocks", energy.peak_block),
         _measured("shape", "typical hours that blocks cannot follow", energy.shape),
         _measured("covariance", "load and price rising together", energy.covariance),
-        _assumed(
-            "forward_premium",
-            f"forwards {given.forward_premium_share:.1%} above expected spot",
-            given.forward_premium_share * max(blocks, 0.0),
+        *_hedging_lines(given, energy, risk, _missed_mwh(load_mwh, pool.step_s, forecast_wh)),
+        *_customer_lines(
             given,
-        ),
-        _assumed(
-            "imbalance",
-            f"{missed_mwh:,.1f} MWh missed day ahead at {given.imbalance_spread_per_mwh:g} per MWh",
-            missed_mwh * given.imbalance_spread_per_mwh,
-            given,
-        ),
-        _assumed(
-            "risk",
-            f"{given.risk_weight:g} x (mean of the worst {given.risk_tail_share:.0%} of years - "
-            f"mean of all), {given.scenarios} joint bootstrap years",
-            given.risk_weight * risk,
-            given,
-        ),
-        _assumed(
-            "validity",
-            f"offer kept open {given.validity_days:g} days at "
-            f"{given.forward_volatility_per_year:.0%} volatility",
-            option * max(blocks, 0.0),
-            given,
-        ),
-        _assumed("serving", f"{meters} homes served and won", per_meter * meters, given),
-        _assumed(
-            "credit",
-            f"{given.credit_days:g} days outstanding at {given.credit_rate_per_year:.1%} a year",
-            credit * (max(energy.total, 0.0) + pass_through),
-            given,
-        ),
-        WaterfallLine(
-            key="pass_through",
-            text="network charges and levies, not negotiable",
-            amount=_micro(pass_through),
-            low=_micro(pass_through),
-            high=_micro(pass_through),
-            negotiable=False,
-        ),
-        _assumed(
-            "margin",
-            f"least margin of {given.margin_per_kwh:g} per kWh",
-            given.margin_per_kwh * volume_mwh * 1000,
-            given,
+            energy,
+            meters=meters,
+            volume_kwh=float(load_mwh.sum()) * 1000,
+            years=len(pool) * pool.step_s / 3600 / HOURS_PER_YEAR,
         ),
     )
     return FloorEstimate(
@@ -359,6 +309,70 @@ class _EnergyCost:
             covariance=spot - cells,
             hedge_mwh=hedge,
         )
+
+
+def _hedging_lines(
+    given: FloorAssumptions, energy: _EnergyCost, risk: float, missed_mwh: float
+) -> tuple[WaterfallLine, ...]:
+    """Price what buying ahead costs, and what it leaves open."""
+    blocks = max(energy.base + energy.peak_block, 0.0)
+    option = ATM_OPTION * given.forward_volatility_per_year * (given.validity_days / 365) ** 0.5
+    return (
+        _assumed(
+            "forward_premium",
+            f"forwards {given.forward_premium_share:.1%} above expected spot",
+            given.forward_premium_share * blocks,
+            given,
+        ),
+        _assumed(
+            "imbalance",
+            f"{missed_mwh:,.1f} MWh missed day ahead at {given.imbalance_spread_per_mwh:g} per MWh",
+            missed_mwh * given.imbalance_spread_per_mwh,
+            given,
+        ),
+        _assumed(
+            "risk",
+            f"{given.risk_weight:g} x (mean of the worst {given.risk_tail_share:.0%} of years - "
+            f"mean of all), {given.scenarios} joint bootstrap years",
+            given.risk_weight * risk,
+            given,
+        ),
+        _assumed(
+            "validity",
+            f"offer kept open {given.validity_days:g} days at "
+            f"{given.forward_volatility_per_year:.0%} volatility",
+            option * blocks,
+            given,
+        ),
+    )
+
+
+def _customer_lines(
+    given: FloorAssumptions, energy: _EnergyCost, *, meters: int, volume_kwh: float, years: float
+) -> tuple[WaterfallLine, ...]:
+    """Price what each home and each kWh costs beside the energy."""
+    per_meter = given.serving_per_meter_year * years
+    per_meter += given.acquisition_per_meter * years * 12 / given.term_months
+    pass_through = given.pass_through_per_kwh * volume_kwh
+    pass_through += given.pass_through_per_meter_year * meters * years
+    credit = given.credit_rate_per_year * given.credit_days / 365
+    passed_on = _measured("pass_through", "network charges and levies", pass_through)
+    return (
+        _assumed("serving", f"{meters} homes served and won", per_meter * meters, given),
+        _assumed(
+            "credit",
+            f"{given.credit_days:g} days outstanding at {given.credit_rate_per_year:.1%} a year",
+            credit * (max(energy.total, 0.0) + pass_through),
+            given,
+        ),
+        replace(passed_on, negotiable=False),
+        _assumed(
+            "margin",
+            f"least margin of {given.margin_per_kwh:g} per kWh",
+            given.margin_per_kwh * volume_kwh,
+            given,
+        ),
+    )
 
 
 def _means(series: NDArray[np.float64], group: NDArray[np.int64]) -> NDArray[np.float64]:
