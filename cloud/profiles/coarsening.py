@@ -101,9 +101,7 @@ def typical_day_shapes(
     cells = typical_day_cells(
         start=start, step_s=step_s, count=count, timezone=timezone, holidays=holidays
     )
-    finest = pd.MultiIndex.from_product(
-        [range(1, 13), DAY_TYPES, range(HOURS)], names=["month", "day_type", "hour"]
-    )
+    finest = typical_cuts()["month-hour"].index
 
     def by_month() -> Shape:
         profile = typical_day_profile(
@@ -119,30 +117,58 @@ def typical_day_shapes(
         )
         return _typical_shape("month-hour", folded, finest[touched], profile)
 
-    month, rest = np.divmod(np.arange(CELLS), len(DAY_TYPES) * HOURS)
-    day_type, hour = np.divmod(rest, HOURS)
-    season = (month + 1) // 3 % 4
-
-    def coarser(name: str, index: pd.MultiIndex, labels: NDArray[np.int64]) -> ShapeStep:
+    def coarser(name: str, cut: TypicalCut) -> ShapeStep:
         def make() -> Shape:
-            touched, folded = _fold(energy, labels[cells], step_s)
-            return _typical_shape(name, folded, index[touched])
+            touched, folded = _fold(energy, cut.labels[cells], step_s)
+            return _typical_shape(name, folded, cut.index[touched])
 
         return make
 
-    hours_names = ["season", "day_type", "hour"]
-    by_hour = pd.MultiIndex.from_product([SEASONS, DAY_TYPES, range(HOURS)], names=hours_names)
+    cuts = typical_cuts()
+    return [by_month, *(coarser(name, cuts[name]) for name in list(cuts)[1:])]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TypicalCut:
+    """A way to lay the 576 typical-day cells together.
+
+    Attributes:
+        index: Names of the cells.
+        labels: Position in `index` of each of the 576 cells, shape (576,).
+    """
+
+    index: pd.MultiIndex
+    labels: NDArray[np.int64]
+
+
+def typical_cuts() -> dict[str, TypicalCut]:
+    """All ways, fine to coarse, by the name of the step."""
+    month, rest = np.divmod(np.arange(CELLS), len(DAY_TYPES) * HOURS)
+    day_type, hour = np.divmod(rest, HOURS)
+    season = (month + 1) // 3 % 4
     blocks = range(0, HOURS, _BLOCK_HOURS)
-    by_block = pd.MultiIndex.from_product([SEASONS, DAY_TYPES, blocks], names=hours_names)
-    by_type = pd.MultiIndex.from_product([["year"], DAY_TYPES], names=hours_names[:2])
     types = len(DAY_TYPES)
-    block_label = (season * types + day_type) * len(blocks) + hour // _BLOCK_HOURS
-    return [
-        by_month,
-        coarser("season-hour", by_hour, (season * types + day_type) * HOURS + hour),
-        coarser("season-block", by_block, block_label),
-        coarser("year-daytype", by_type, day_type),
-    ]
+    hours = ["season", "day_type", "hour"]
+    return {
+        "month-hour": TypicalCut(
+            index=pd.MultiIndex.from_product(
+                [range(1, 13), DAY_TYPES, range(HOURS)], names=["month", "day_type", "hour"]
+            ),
+            labels=np.arange(CELLS),
+        ),
+        "season-hour": TypicalCut(
+            index=pd.MultiIndex.from_product([SEASONS, DAY_TYPES, range(HOURS)], names=hours),
+            labels=(season * types + day_type) * HOURS + hour,
+        ),
+        "season-block": TypicalCut(
+            index=pd.MultiIndex.from_product([SEASONS, DAY_TYPES, blocks], names=hours),
+            labels=(season * types + day_type) * len(blocks) + hour // _BLOCK_HOURS,
+        ),
+        "year-daytype": TypicalCut(
+            index=pd.MultiIndex.from_product([["year"], DAY_TYPES], names=["season", "day_type"]),
+            labels=day_type,
+        ),
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -21,6 +21,7 @@ def consenting_homes(
     start: datetime,
     end: datetime,
     recipient: str,
+    release: Release = Release.GROUP,
 ) -> dict[str, int]:
     """Homes whose consent covers a whole period, with the least group each asked for.
 
@@ -31,6 +32,7 @@ def consenting_homes(
         start: Start of the period; a consent that begins later does not count.
         end: End of the period; a consent that ends earlier does not count.
         recipient: Who will see it, such as `coop` or `supplier:nordwind`.
+        release: What is made of the readings; who agreed to exact sums agreed to noised ones too.
 
     Returns:
         Least number of homes in any sum, by household.
@@ -46,6 +48,7 @@ def consenting_homes(
             start=start,
             end=end,
             recipient=recipient,
+            release=release,
         )
         if fitting:
             found[home.household] = min(grant.terms.group_min for grant in fitting)
@@ -60,6 +63,7 @@ def _fitting(
     start: datetime,
     end: datetime,
     recipient: str,
+    release: Release,
 ) -> list[Grant]:
     return [
         grant
@@ -67,7 +71,7 @@ def _fitting(
         if not grant.is_dead
         and grant.terms.purpose is purpose
         and quantity in grant.terms.quantities
-        and grant.terms.release is Release.GROUP
+        and grant.terms.release.width >= release.width
         and _names(grant.terms.recipients, recipient)
         and grant.terms.valid_from <= start
         and end <= grant.terms.valid_to

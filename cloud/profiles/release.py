@@ -130,7 +130,7 @@ def keep_release(
     shape = passed.shape
     output_sha256 = hashlib.sha256(shape.frame.to_csv().encode()).hexdigest()
     why_coarser = tuple(reason.text for reason in passed.failed)
-    facts = _facts(kind, asked) | {
+    facts = facts_of(kind, asked) | {
         "approvals": len(set(asked.approved_by)),
         "cells": int(shape.cells.homes.size),
         "cohort": cohort.root,
@@ -182,7 +182,7 @@ def keep_refusal(
 ) -> tuple[str, ...]:
     """Put a refusal on record and in the log; returns the reasons in words."""
     texts = tuple(reason.text for reason in refused.reasons)
-    facts = _facts(kind, asked) | {
+    facts = facts_of(kind, asked) | {
         "homes": refused.homes,
         "reasons": sorted({reason.shortfall.value for reason in refused.reasons}),
     }
@@ -256,7 +256,8 @@ def _freeze(
     return cohort
 
 
-def _facts(kind: str, asked: Asked) -> dict[str, Fact]:
+def facts_of(kind: str, asked: Asked) -> dict[str, Fact]:
+    """What the log says of every release and refusal."""
     return {
         "audience": asked.audience.value,
         "kind": kind,

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from fractions import Fraction
 
 from sqlalchemy import (
     Boolean,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    delete,
     select,
     update,
 )
@@ -75,6 +77,17 @@ profile_releases = Table(
     Column("log_index", Integer, nullable=False),
     Index("ix_profile_releases_period_start", "period_start"),
 )
+
+privacy_spends = Table(
+    "privacy_spends",
+    metadata,
+    Column("household", String(64), primary_key=True),
+    Column("year", Integer, primary_key=True, autoincrement=False),
+    Column("release_no", ForeignKey("profile_releases.release_no"), primary_key=True),
+    Column("rho", String(60), nullable=False),
+)
+
+NOISED = "noised"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,6 +247,7 @@ def exact_releases_over(
         .where(
             profile_releases.c.quantity == quantity.value,
             profile_releases.c.is_released,
+            profile_releases.c.kind != NOISED,
             profile_releases.c.period_start < end,
             profile_releases.c.period_end > start,
         )
@@ -312,12 +326,49 @@ def forget_home(connection: Connection, household: str) -> int:
     The cohorts keep their shape, so that later releases can still be checked against them, but
     nothing leads back to the home.
     """
+    connection.execute(delete(privacy_spends).where(privacy_spends.c.household == household))
     ghost = f"erased-{secrets.token_hex(8)}"
     return connection.execute(
         update(profile_cohort_homes)
         .where(profile_cohort_homes.c.household == household)
         .values(household=ghost, salt="")
     ).rowcount
+
+
+def insert_spends(
+    connection: Connection,
+    *,
+    households: Sequence[str],
+    years: Sequence[int],
+    release_no: int,
+    rho: Fraction,
+) -> None:
+    """Charge a release to each home's budget of each year it touches."""
+    connection.execute(
+        privacy_spends.insert(),
+        [
+            {"household": household, "year": year, "release_no": release_no, "rho": str(rho)}
+            for household in households
+            for year in years
+        ],
+    )
+
+
+def spent_by_home(connection: Connection, years: Sequence[int]) -> dict[str, Fraction]:
+    """What each home has spent in the year, of these, in which it spent most."""
+    rows = connection.execute(
+        select(privacy_spends.c.household, privacy_spends.c.year, privacy_spends.c.rho).where(
+            privacy_spends.c.year.in_(list(years))
+        )
+    )
+    by_year: dict[tuple[str, int], Fraction] = {}
+    for row in rows:
+        key = (row.household, row.year)
+        by_year[key] = by_year.get(key, Fraction(0)) + Fraction(row.rho)
+    spent: dict[str, Fraction] = {}
+    for (household, _), rho in by_year.items():
+        spent[household] = max(spent.get(household, Fraction(0)), rho)
+    return spent
 
 
 def _homes_of(connection: Connection, cohort_id: str) -> tuple[str, ...]:
