@@ -180,9 +180,11 @@ def _opened(path: Path, *, read_only: bool) -> sqlite3.Connection:
         if read_only:
             _check(connection, path)
             return connection
+        # Small pages: a commit touches few bytes of each, and every page touched is written anew.
+        connection.execute("PRAGMA page_size = 1024")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA wal_autocheckpoint = 256")
+        connection.execute("PRAGMA wal_autocheckpoint = 1024")
         connection.execute("PRAGMA journal_size_limit = 2097152")
         connection.execute("PRAGMA cache_size = -1024")
         connection.execute("PRAGMA temp_store = MEMORY")

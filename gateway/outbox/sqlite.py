@@ -29,6 +29,7 @@ from gateway.wire.session import KnownConsent
 from gateway.wire.signing import SignedMessage
 
 INTERVALS_PER_BATCH_MAX = 20_000
+NUMBERS_AT_ONCE = 1_000
 
 
 class StaleBook(Exception):
@@ -48,6 +49,7 @@ class SqliteOutbox:
         self.path = path
         self._connection = connection
         self._lock = threading.RLock()
+        self._numbers: dict[str, tuple[int, int]] = {}
         self._data_version = self._read_data_version()
 
     @classmethod
@@ -101,9 +103,33 @@ class SqliteOutbox:
             ledger.set_fact(connection, name, content)
 
     def next_number(self, name: str) -> int:
-        """Raise a named number by one, durably, and return it."""
-        with self.transaction() as connection:
-            return ledger.next_number(connection, name)
+        """A number higher than any returned before, by this run or an earlier one.
+
+        Numbers are set aside on disk a thousand at a time, so that most cost no write.
+        """
+        with self._lock:
+            following, reserved = self._numbers.get(name, (0, 0))
+            # Another process may have set numbers aside beyond ours in the meantime.
+            if following >= reserved or ledger.number(self._connection, name) != reserved:
+                with self.transaction() as connection:
+                    following = ledger.number(connection, name)
+                    reserved = following + NUMBERS_AT_ONCE
+                    ledger.set_fact(connection, name, str(reserved).encode())
+            self._numbers[name] = (following + 1, reserved)
+            return following + 1
+
+    def set_facts(self, **facts: bytes | None) -> None:
+        """Write named facts together; what is there already costs no write."""
+        with self.reading() as connection:
+            changed = {
+                name: content
+                for name, content in facts.items()
+                if ledger.fact(connection, name) != content
+            }
+        if changed:
+            with self.transaction() as connection:
+                for name, content in changed.items():
+                    ledger.set_fact(connection, name, content)
 
     def note(self, at: datetime, kind: str, said: str) -> None:
         """Write down something the household should see."""
@@ -197,6 +223,9 @@ class SqliteOutbox:
         self, accepted: Iterable[KnownConsent], receipts: Iterable[SignedMessage]
     ) -> None:
         """Note what the co-op has on record."""
+        accepted, receipts = list(accepted), list(receipts)
+        if not accepted and not receipts:
+            return
         with self.transaction() as connection:
             consents.acknowledge(connection, accepted)
             consents.acknowledge_receipts(connection, receipts)

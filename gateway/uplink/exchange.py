@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 from asyncio import to_thread
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from gateway.consent.book import Change, ConsentBook
 from gateway.consent.gate import Conditions, hold
 from gateway.errors import CloudRefused, NotPaired, PairingRefused, StateFault
 from gateway.identity import Identity
-from gateway.outbox.ledger import set_fact
 from gateway.outbox.sealing import SealedBatch
 from gateway.outbox.sqlite import INTERVALS_PER_BATCH_MAX, SqliteOutbox
 from gateway.ports import CloudLink
@@ -53,6 +51,7 @@ from gateway.wire.signing import (
 )
 
 EVENTS_PER_SYNC_MAX = 64
+CONFIRMATION_KEPT = timedelta(hours=1)
 log = logging.getLogger("commonwatt.uplink")
 
 
@@ -94,6 +93,7 @@ class Uplink:
         self._zone = zone
         self._policy_valid_for = policy_valid_for
         self._intervals_max = INTERVALS_PER_BATCH_MAX
+        self._confirmed: datetime | None = None
 
     async def pair(self, claim_code: str) -> None:
         """Bind this gateway to the household of a claim code, and pin the co-op's keys.
@@ -194,12 +194,11 @@ class Uplink:
 
     def conditions(self) -> Conditions:
         """What decides about sending, beside the grants."""
-        confirmed = self._store.fact("policy_confirmed_at")
         return Conditions(
             now=self._watch.now(),
             clock_synchronised=self._watch.is_synchronised(),
             paused=self._store.fact("paused") is not None,
-            policy_confirmed_at=datetime.fromisoformat(confirmed.decode()) if confirmed else None,
+            policy_confirmed_at=self._confirmed_at(),
             policy_valid_for=self._policy_valid_for,
         )
 
@@ -210,14 +209,23 @@ class Uplink:
         conditions = self.conditions()
         return [purpose for purpose in Purpose if hold(purpose, conditions) is None]
 
+    def _confirmed_at(self) -> datetime | None:
+        if self._confirmed is not None:
+            return self._confirmed
+        kept = self._store.fact("policy_confirmed_at")
+        return datetime.fromisoformat(kept.decode()) if kept else None
+
+    def _confirm(self, now: datetime) -> None:
+        """Note that the consents were confirmed; on disk once an hour, to spare the card."""
+        kept = self._store.fact("policy_confirmed_at")
+        if kept is None or abs(now - datetime.fromisoformat(kept.decode())) > CONFIRMATION_KEPT:
+            self._store.set_facts(policy_confirmed_at=now.isoformat().encode())
+        self._confirmed = now
+
     def _keep_pairing(self, checkpoint: str, offers: tuple[ConsentOffer, ...]) -> None:
-        with self._store.transaction() as connection:
-            _set_facts(
-                connection,
-                checkpoint=checkpoint.encode(),
-                offers=msgspec.json.encode(offers),
-                fork=None,
-            )
+        self._store.set_facts(
+            checkpoint=checkpoint.encode(), offers=msgspec.json.encode(offers), fork=None
+        )
 
     def _after_rotation(self, said: str) -> None:
         """Seal what waits anew under the new key, because a batch names its sender."""
@@ -254,15 +262,12 @@ class Uplink:
         for message in answer.events:
             book = self._take_event(book, message)
         problem = self._check_log(answer)
-        with self._store.transaction() as connection:
-            _set_facts(connection, offers=msgspec.json.encode(answer.offers))
-            if problem is None:
-                now = self._watch.now().isoformat().encode()
-                _set_facts(
-                    connection, checkpoint=answer.checkpoint.encode(), policy_confirmed_at=now
-                )
-            else:
-                _set_facts(connection, fork=problem.encode())
+        self._store.set_facts(offers=msgspec.json.encode(answer.offers))
+        if problem is None:
+            self._store.set_facts(checkpoint=answer.checkpoint.encode())
+            self._confirm(self._watch.now())
+        else:
+            self._store.set_facts(fork=problem.encode())
         if problem is not None:
             log.error("the co-op's log contradicts itself; sending stops: %s", problem)
             self._store.note(self._watch.now(), "fork", problem)
@@ -388,8 +393,3 @@ class Uplink:
             return
         log.error("batch %d was refused: %s", batch.seq, fault)
         self._store.refuse_whole(batch.seq, reason=f"http_{fault.status}", now=self._watch.now())
-
-
-def _set_facts(connection: sqlite3.Connection, **facts: bytes | None) -> None:
-    for name, content in facts.items():
-        set_fact(connection, name, content)

@@ -75,12 +75,14 @@ class HttpsLink:
         self._url = url.rstrip("/")
         self._key_id = key_id
         self._sign = sign
-        verify: ssl.SSLContext | bool = True
-        if ca_file is not None:
+        verify: ssl.SSLContext | bool = False
+        if self._url.startswith("https"):
+            # The system's own authorities, which the system keeps up to date.
             verify = ssl.create_default_context(cafile=ca_file)
+            verify.minimum_version = ssl.TLSVersion.TLSv1_2
         self._client = httpx.AsyncClient(
             timeout=timeout_s,
-            verify=verify if self._url.startswith("https") else False,
+            verify=verify,
             trust_env=False,
             follow_redirects=False,
             limits=httpx.Limits(max_connections=2, max_keepalive_connections=1),

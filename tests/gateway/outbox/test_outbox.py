@@ -305,3 +305,14 @@ def test_kill_nine_at_any_moment_loses_nothing_that_was_committed(tmp_path: Path
             assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert store.waiting() in (committed, committed + 1)
         store.close()
+
+
+def test_numbers_rise_over_runs_and_between_processes(tmp_path: Path) -> None:
+    first, second = SqliteOutbox.open(tmp_path), SqliteOutbox.open(tmp_path)
+    drawn = [store.next_number("sync_counter") for store in (first, first, second, first, second)]
+    first.close()
+    second.close()
+    again = SqliteOutbox.open(tmp_path)
+    drawn.append(again.next_number("sync_counter"))
+    again.close()
+    assert drawn == sorted(set(drawn))
