@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import FastAPI
-from fastapi.responses import HTMLResponse, JSONResponse
-from jinja2 import Environment, PackageLoader
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+
+from cloud.web.shell import pages_of, shell
 
 _BATCHES: dict[str, Any] = {
     "post": {
@@ -45,16 +46,16 @@ _BATCHES: dict[str, Any] = {
 
 def add_docs(app: FastAPI) -> None:
     """Add `/openapi.json`, `/docs` and `/healthz`."""
-    templates = Environment(loader=PackageLoader("cloud", "api_docs_templates"), autoescape=True)
 
     @app.get("/openapi.json", include_in_schema=False)
     def get_openapi() -> JSONResponse:
         return JSONResponse(schema_of(app))
 
     @app.get("/docs", include_in_schema=False)
-    def get_docs() -> HTMLResponse:
-        page = templates.get_template("docs.html")
-        return HTMLResponse(page.render(schema=schema_of(app), groups=_groups(schema_of(app))))
+    def get_docs(request: Request) -> Response:
+        schema = schema_of(app)
+        shown = shell(request, session=None) | {"schema": schema, "groups": _groups(schema)}
+        return pages_of(request).render("api.html", shown)
 
     @app.get("/healthz", include_in_schema=False)
     def get_health() -> JSONResponse:

@@ -53,12 +53,14 @@ def main() -> int:
 def take(browser: Browser, street: Street, out: Path, *, everything: bool) -> None:
     """Save the pictures."""
     member = street.cloud.sign_in_link(street.members[VISITOR_HOME])
-    board = street.cloud.sign_in_link(street.board[0])
     url = street.cloud.url
     page = signed_in(browser, member, width=390)
     shoot(page, f"{url}/home", out / "member_home_390.png")
     if everything:
         shoot(page, f"{url}/votes/winter-round", out / "solar_vote_390.png")
+        page.get_by_label("Support this project").first.check()
+        page.get_by_role("button", name="Cast ballot").click()
+        page.wait_for_load_state("networkidle")
         page.set_viewport_size({"width": 1280, "height": 900})
         for name, path in (
             ("member_home", "/home"),
@@ -70,7 +72,7 @@ def take(browser: Browser, street: Street, out: Path, *, everything: bool) -> No
             ("docs", "/docs"),
         ):
             shoot(page, f"{url}{path}", out / f"{name}_1280.png")
-    page = signed_in(browser, board, width=1280)
+    page = signed_in(browser, street.cloud.sign_in_link(street.board[0]), width=1280)
     shoot(page, f"{url}/board", out / "board_negotiation_1280.png")
     if everything:
         shoot(page, f"{url}/board/tender-a", out / "board_agreed_1280.png")

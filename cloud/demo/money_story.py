@@ -17,7 +17,7 @@ from cloud.demo.street_cloud import StreetCloud
 from cloud.fund.usecases import (
     book_settlement,
     fund_state,
-    pay_founding_shares,
+    pay_shares,
     receive_supplier_payment,
 )
 from cloud.members.roles import Person
@@ -32,18 +32,19 @@ from solar_fund.projects.weather_files import WeatherYear, read_weather
 from solar_fund.voting.outcome import Outcome
 from solar_fund.waterfall import SavingsSplit
 
-FOUNDING_SHARE_MINOR = 22_000
+SHARE_MINOR = 22_000
 MONTHLY_COSTS_MINOR = 2_400
 
 
-def pay_shares(cloud: StreetCloud, households: Sequence[str]) -> None:
-    """Every home pays a founding share into the fund."""
+def call_for_shares(cloud: StreetCloud, households: Sequence[str], call: str) -> None:
+    """Every home pays a share into the fund."""
     with cloud.services.database.transaction() as connection:
-        pay_founding_shares(
+        pay_shares(
             connection,
-            dict.fromkeys(households, FOUNDING_SHARE_MINOR),
+            dict.fromkeys(households, SHARE_MINOR),
+            call=call,
             currency=CURRENCY,
-            evidence=_evidence("founding shares"),
+            evidence=_evidence(f"shares, {call}"),
             now=cloud.time.now(),
         )
 

@@ -341,7 +341,7 @@ class Street:
     def settle_and_vote(self) -> None:
         """A month's savings, the split, a vote, and the grant."""
         households = [_household(person) for person in self.members.values()]
-        money_story.pay_shares(self.cloud, households)
+        money_story.call_for_shares(self.cloud, households, "founding")
         settlement, split = money_story.settle(self.cloud, self.month)
         self.say(
             f"Settled {self.month} on metered use: {money(settlement.saving_minor, 'EUR')} saved by "
@@ -393,10 +393,12 @@ class Street:
         tender_story.play_rounds(
             self.cloud, tender, self.suppliers, self.board[0], rounds=2, say=self.say
         )
+        households = [_household(person) for person in self.members.values()]
+        money_story.call_for_shares(self.cloud, households, "second call")
         election = money_story.open_vote(
             self.cloud,
             money_story.appraised_projects(),
-            [_household(person) for person in self.members.values()],
+            households,
             election_id="winter-round",
             title="Winter solar round",
             closes_at=self.time.now() + timedelta(days=7),

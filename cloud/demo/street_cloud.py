@@ -18,7 +18,7 @@ from cloud.demo.processes import DemoFault, Processes, free_port, wait_for_port
 from cloud.demo.street import ZONE
 from cloud.members.access import SESSION_COOKIE
 from cloud.members.roles import Person
-from cloud.members.usecases import make_sign_in_link, open_session
+from cloud.members.usecases import LINK_LIFETIME, make_sign_in_link, open_session
 from cloud.notices.ports import Letter
 from cloud.rate_limit import RateLimit
 from cloud.security import CSRF_HEADER, csrf_token_of
@@ -125,10 +125,12 @@ class StreetCloud:
             raise DemoFault("the cloud did not stop in time")
 
     def sign_in_link(self, person: Person) -> str:
-        """A single-use link for a person of the demo."""
+        """A single-use link for a person of the demo; it lives by the visitor's clock."""
+        lifetime_s = LINK_LIFETIME.total_seconds()
+        made_at = self.time.in_machine_seconds(lifetime_s) - LINK_LIFETIME
         with self.services.database.transaction() as connection:
             token = make_sign_in_link(
-                connection, person_id=person.person_id, browser=None, now=self.time.now()
+                connection, person_id=person.person_id, browser=None, now=made_at
             )
         return f"{self.url}/sign-in/{token}"
 

@@ -78,19 +78,21 @@ def ledger_in(connection: Connection, now: datetime) -> SqlLedger:
     return SqlLedger(connection, clock=lambda: now)
 
 
-def pay_founding_shares(
+def pay_shares(
     connection: Connection,
     shares_minor: Mapping[str, int],
     *,
+    call: str,
     currency: str,
     evidence: str,
     now: datetime,
 ) -> None:
-    """Book members' founding shares as cash of the fund and capital of each member.
+    """Book members' shares as cash of the fund and capital of each member.
 
     Args:
         connection: The caller's transaction.
         shares_minor: What each household pays in [minor units].
+        call: Which call for shares, such as `founding`; a member pays once in each.
         currency: ISO 4217 code.
         evidence: Hash of the bank statement, SHA-256 in hex.
         now: The clock.
@@ -101,12 +103,12 @@ def pay_founding_shares(
     ledger.post_entries(
         [
             EntryDraft(
-                idempotency_key=f"founding-share:{home}",
+                idempotency_key=f"share:{call}:{home}",
                 legs=(
                     debit(FUND_CASH, Money(amount_minor, currency)),
                     credit(member_account(CAPITAL, home), Money(amount_minor, currency)),
                 ),
-                memo="Founding share",
+                memo=f"Share, {call}",
                 evidence=(evidence,),
             )
             for home, amount_minor in shares_minor.items()
