@@ -63,7 +63,10 @@ def init(
     if not database.parent.is_dir():
         raise InputFileInvalid(str(database.parent), "", "there is no such folder")
     ledger = open_ledger(database)
-    ledger.open_accounts(chart)
+    try:
+        ledger.open_accounts(chart)
+    finally:
+        ledger.close()
     print(f"{database}: {len(chart)} accounts open")
 
 

@@ -66,6 +66,11 @@ class SqlLedger(LedgerReader):
         with self._bind.begin() as connection:
             create_tables(connection)
 
+    def close(self) -> None:
+        """Close the connections of an engine; a caller's connection is left alone."""
+        if isinstance(self._bind, Engine):
+            self._bind.dispose()
+
     def open_accounts(self, accounts: Iterable[Account]) -> None:
         """Open accounts; those open already with the same properties stay as they are.
 

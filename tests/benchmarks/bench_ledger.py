@@ -38,6 +38,7 @@ def run() -> list[dict[str, object]]:
         batch_s = _timed(lambda: _post_in_batches(ledger))
         records = ledger.chain_head().seq
         verify_s = _timed(lambda: _verify(ledger))
+        ledger.close()
         settle_s, legs = _settle(Path(folder) / "settlement.db")
     rows: list[dict[str, object]] = [
         {
@@ -131,4 +132,5 @@ def _settle(path: Path) -> tuple[float, int]:
     wall_s = time.perf_counter() - started
     if ledger.balance(SUPPLIER_RECEIVABLE, "EUR").posted_minor != split.gains_minor:
         raise RuntimeError("the settlement was not booked")
+    ledger.close()
     return wall_s, sum(len(draft.legs) for draft in drafts)

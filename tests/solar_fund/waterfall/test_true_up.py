@@ -41,9 +41,15 @@ def settled(sigma_minor=2_000, **minor):
     )
 
 
-def booked(split, found):
-    ledger = SqlLedger(open_engine("sqlite://"))
-    ledger.create_tables()
+@pytest.fixture
+def ledger():
+    made = SqlLedger(open_engine("sqlite://"))
+    made.create_tables()
+    yield made
+    made.close()
+
+
+def booked(ledger, split, found):
     ledger.open_accounts(accounts_of_split(split))
     ledger.post_entries(settlement_drafts(split))
     draft = true_up_draft(found)
@@ -52,7 +58,7 @@ def booked(split, found):
     return lambda account: ledger.balance(account, "EUR").posted_minor
 
 
-def test_an_unchanged_measurement_releases_all_that_was_held_back():
+def test_an_unchanged_measurement_releases_all_that_was_held_back(ledger):
     split = settled(ann=6_000, ben=4_000)
     found = true_up(split, savings(ann=6_000, ben=4_000), CORRECTED)
     assert (found.held_back_minor, found.to_capital_minor, found.to_pockets_minor) == (
@@ -60,26 +66,26 @@ def test_an_unchanged_measurement_releases_all_that_was_held_back():
         300,
         700,
     )
-    balance = booked(split, found)
+    balance = booked(ledger, split, found)
     assert balance(MEASUREMENT_RESERVE) == 0
     assert balance(SUPPLIER_RECEIVABLE) == 10_000
 
 
-def test_a_lower_measurement_pays_the_supplier_back_from_the_hold_back():
+def test_a_lower_measurement_pays_the_supplier_back_from_the_hold_back(ledger):
     split = settled(ann=6_000, ben=4_000)
     found = true_up(split, savings(ann=5_400, ben=4_000), CORRECTED)
     assert (found.paid_back_minor, found.deficit_minor) == (600, 0)
     assert found.to_capital_minor + found.to_pockets_minor == 400
-    balance = booked(split, found)
+    balance = booked(ledger, split, found)
     assert balance(SUPPLIER_RECEIVABLE) == 9_400
 
 
-def test_what_the_hold_back_cannot_cover_stands_on_the_equalisation_account():
+def test_what_the_hold_back_cannot_cover_stands_on_the_equalisation_account(ledger):
     split = settled(ann=6_000, ben=4_000)
     found = true_up(split, savings(ann=3_000, ben=4_000), CORRECTED)
     assert (found.paid_back_minor, found.deficit_minor) == (3_000, 2_000)
     assert found.to_capital_minor == found.to_pockets_minor == 0
-    balance = booked(split, found)
+    balance = booked(ledger, split, found)
     assert balance(EQUALISATION) == 2_000
     assert balance(SUPPLIER_RECEIVABLE) == 7_000
 
@@ -111,12 +117,10 @@ def test_a_true_up_keeps_every_cent(pairs, sigma_minor):
     assert sum(member.pocket_minor for member in found.members) == found.to_pockets_minor
 
 
-def test_a_data_fee_goes_down_the_same_waterfall():
+def test_a_data_fee_goes_down_the_same_waterfall(ledger):
     fee = Money(10_001, "EUR")
     split = split_savings(data_income_settlement("r1", fee, ["ben", "ann", "cy"], EVIDENCE))
     assert [share.saving_minor for share in split.members] == [3_334, 3_334, 3_333]
-    ledger = SqlLedger(open_engine("sqlite://"))
-    ledger.create_tables()
     ledger.open_accounts(accounts_of_split(split))
     ledger.post_entry(data_fee_draft("r1", fee, EVIDENCE))
     ledger.post_entries(settlement_drafts(split, source_account=DATA_INCOME))

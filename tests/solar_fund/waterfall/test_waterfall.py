@@ -37,13 +37,18 @@ def settlement(savings_minor, **more):
     return Settlement(period="2026-10", currency="EUR", savings=savings, evidence=EVIDENCE, **more)
 
 
-def opened_ledger(split):
-    ledger = SqlLedger(open_engine("sqlite://"))
-    ledger.create_tables()
+@pytest.fixture
+def ledger():
+    made = SqlLedger(open_engine("sqlite://"))
+    made.create_tables()
+    yield made
+    made.close()
+
+
+def open_for(ledger, split):
     accounts = accounts_of_split(split)
     for start in range(0, len(accounts), 5_000):
         ledger.open_accounts(accounts[start : start + 5_000])
-    return ledger
 
 
 def test_the_default_shares_of_a_thousand_euros():
@@ -124,9 +129,9 @@ def test_cents_in_are_cents_out_and_the_pockets_keep_their_floor(
         assert all(leg.evidence == EVIDENCE for leg in draft.legs)
 
 
-def test_the_entries_leave_the_split_in_the_books_and_the_supplier_pays_the_pool():
+def test_the_entries_leave_the_split_in_the_books_and_the_supplier_pays_the_pool(ledger):
     split = split_savings(settlement({"anna": 3_001, "ben": -500, "cy": 1_999}, costs_minor=100))
-    ledger = opened_ledger(split)
+    open_for(ledger, split)
     ledger.post_entries(settlement_drafts(split, authorised_by="vote-2"))
     ledger.post_entry(supplier_payment_draft(split, bank_evidence="ef" * 32))
     assert ledger.balance(SUPPLIER_RECEIVABLE, "EUR").posted_minor == 0
@@ -138,9 +143,9 @@ def test_the_entries_leave_the_split_in_the_books_and_the_supplier_pays_the_pool
     assert ledger.verify_chain().is_whole
 
 
-def test_a_deficit_stands_on_the_equalisation_account_until_it_is_repaid():
+def test_a_deficit_stands_on_the_equalisation_account_until_it_is_repaid(ledger):
     bad = split_savings(settlement({"anna": 100, "ben": -400}))
-    ledger = opened_ledger(bad)
+    open_for(ledger, bad)
     ledger.post_entries(settlement_drafts(bad))
     assert ledger.balance(EQUALISATION, "EUR").posted_minor == 300
     savings = (MemberSaving(member_id="anna", saving_minor=1_000),)
@@ -157,13 +162,13 @@ def test_a_deficit_stands_on_the_equalisation_account_until_it_is_repaid():
     assert ledger.balance(EQUALISATION, "EUR").posted_minor == 0
 
 
-def test_many_members_go_through_a_clearing_account_that_returns_to_zero():
+def test_many_members_go_through_a_clearing_account_that_returns_to_zero(ledger):
     split = split_savings(
         settlement(
             {f"m{number:05}": number % 50 + 1 for number in range(2 * MEMBERS_PER_ENTRY + 1)}
         )
     )
-    ledger = opened_ledger(split)
+    open_for(ledger, split)
     drafts = settlement_drafts(split)
     assert len(drafts) == 4
     ledger.post_entries(drafts)
