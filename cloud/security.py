@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import itertools
 import logging
 import secrets
 import time
@@ -58,6 +59,8 @@ class RequestGuard:
     def __init__(self, app: ASGIApp, *, is_https: bool) -> None:
         self._app = app
         self._headers = dict(SECURITY_HEADERS)
+        self._run_id = secrets.token_hex(4)
+        self._numbers = itertools.count()
         if is_https:
             self._headers["Strict-Transport-Security"] = STRICT_TRANSPORT
 
@@ -66,7 +69,7 @@ class RequestGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = secrets.token_hex(8)
+        request_id = f"{self._run_id}{next(self._numbers):08x}"
         scope.setdefault("state", {})["request_id"] = request_id
         started_s = time.monotonic()
         status = 500
