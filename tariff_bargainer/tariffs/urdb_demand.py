@@ -1,0 +1,110 @@
+"""Demand charges of a URDB rate: by time of use, flat by month, and their ratchet."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from tariff_bargainer.errors import UnsupportedRate
+from tariff_bargainer.tariffs.schedule import ALL_MONTHS
+from tariff_bargainer.tariffs.strict_table import StrictTable
+from tariff_bargainer.tariffs.tariff import DemandCharge, Ratchet
+from tariff_bargainer.tariffs.urdb_structure import (
+    Blocks,
+    Schedule,
+    periods_of,
+    read_schedule,
+    read_structure,
+    read_whole,
+    refuse_unless_zero,
+    windows_of,
+)
+
+
+def read_demand(table: StrictTable) -> tuple[DemandCharge, ...]:
+    """Take every demand field of a rate.
+
+    Raises:
+        UnsupportedRate: A field cannot be represented, such as reactive power.
+    """
+    window_min = table.optional_whole("demandwindow") or None
+    ratchet = _ratchet(table)
+    refuse_unless_zero(table, "demandreactivepowercharge", "reactive power is not metered here")
+    refuse_unless_zero(table, "demandratchetpercentage", "use lookbackpercent and lookbackmonths")
+    for key in ("coincidentratestructure", "coincidentrateschedule", "coincidentrateunit"):
+        refuse_unless_zero(table, key, "URDB does not say when the system peaks")
+    charges = []
+    structure = read_structure(table, "demandratestructure", {"kw": "", "kw daily": ""})
+    weekday = read_schedule(table, "demandweekdayschedule", len(structure))
+    weekend = read_schedule(table, "demandweekendschedule", len(structure))
+    per = _demand_per(table, ("demandrateunit",), structure)
+    if structure:
+        periods = periods_of(
+            windows_of(weekday, weekend), [[tier for tier, _, _ in blocks] for blocks in structure]
+        )
+        charges.append(
+            DemandCharge(name="demand by time of use", periods=periods, per=per,
+                         window_min=window_min, ratchet=ratchet)
+        )  # fmt: skip
+    flat = read_structure(table, "flatdemandstructure", {"kw": "", "kw daily": ""})
+    months = table.each("flatdemandmonths", read_whole, "12 period numbers")
+    per = _demand_per(table, ("flatdemandunit", "flatdemandunits"), flat)
+    if flat:
+        schedule = _flat_schedule(table, months, len(flat))
+        periods = periods_of(
+            windows_of(schedule, schedule), [[tier for tier, _, _ in blocks] for blocks in flat]
+        )
+        charges.append(
+            DemandCharge(name="flat demand", periods=periods, per=per,
+                         window_min=window_min, ratchet=ratchet)
+        )  # fmt: skip
+    return tuple(charges)
+
+
+def _demand_per(table: StrictTable, keys: Sequence[str], structure: list[Blocks]) -> Any:
+    units = {unit for blocks in structure for _, _, unit in blocks}
+    for key in keys:
+        found = str(table.take(key) or "").strip().lower()
+        if found and structure:
+            if found not in {"kw", "kw daily"}:
+                raise UnsupportedRate(field=key, problem=f"{found!r} cannot be priced")
+            units = {found} if units <= {"kw"} else units
+    if len(units) > 1:
+        raise UnsupportedRate(field=keys[0], problem="blocks bill by month and by day")
+    return "day" if units == {"kw daily"} else "month"
+
+
+def _flat_schedule(table: StrictTable, months: list[int], n_periods: int) -> Schedule:
+    if not months:
+        months = [0] * 12
+    if len(months) != 12 or any(not 0 <= number < n_periods for number in months):
+        raise table.fault(
+            "flatdemandmonths", "is not 12 period numbers", f"give 12 numbers below {n_periods}"
+        )
+    return [[number] * 24 for number in months]
+
+
+def _ratchet(table: StrictTable) -> Ratchet | None:
+    share = table.optional_decimal("lookbackpercent") or Decimal(0)
+    months = table.each("lookbackmonths", _flag, "12 true or false")
+    reach = table.optional_whole("lookbackrange") or 0
+    if not share:
+        return None
+    if months and len(months) != 12:
+        raise table.fault("lookbackmonths", f"has {len(months)} entries", "give one per month")
+    flagged = tuple(month for month, counts in zip(ALL_MONTHS, months, strict=False) if counts)
+    if not 0 <= share <= 1 or not 0 <= reach <= 12:
+        raise UnsupportedRate(
+            field="lookbackpercent", problem=f"a share of {share} over {reach} months has no sense"
+        )
+    return Ratchet(
+        percent=share * 100,
+        lookback_months=reach or 11,
+        peak_months=flagged or ALL_MONTHS,
+        across_periods=True,
+    )
+
+
+def _flag(found: Any) -> bool:
+    if isinstance(found, bool) or found in {0, 1}:
+        return bool(found)
+    raise ValueError(found)

@@ -1,0 +1,141 @@
+"""Rate structures and 12 x 24 schedules of a URDB rate, as blocks and windows."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from tariff_bargainer.errors import UnsupportedRate
+from tariff_bargainer.profiles.calendar import WEEKDAYS, WEEKEND
+from tariff_bargainer.tariffs.schedule import ALL_MONTHS, Window
+from tariff_bargainer.tariffs.strict_table import StrictTable
+from tariff_bargainer.tariffs.tariff import Period, Tier
+
+OPEN_END = Decimal("1e12")
+"""An upper end from here on means that the block is open; PySAM writes 1e38."""
+
+Schedule = list[list[int]]
+Blocks = list[tuple[Tier, Decimal | None, str]]
+"""Blocks of one period, each with its sell rate and its unit."""
+
+
+def read_structure(table: StrictTable, key: str, units: Mapping[str, object]) -> list[Blocks]:
+    """Read a rate structure: per period its blocks, each with its sell rate and unit."""
+    structure = []
+    for p, entries in enumerate(table.items(key)):
+        if not isinstance(entries, list) or not entries:
+            raise table.fault(f"{key}[{p}]", "is no list of blocks", "give at least one block")
+        blocks = []
+        for t, entry in enumerate(entries):
+            place = f"{key}[{p}][{t}]"
+            block = StrictTable(entry, place)
+            upto = block.optional_limit("max", OPEN_END)
+            found = block.optional_decimal("rate")
+            adjustment = block.optional_decimal("adj")
+            if found is None and adjustment is None:
+                raise UnsupportedRate(field=f"{place}.rate", problem="a block without a rate")
+            unit = str(block.take("unit") or next(iter(units))).strip().lower()
+            if unit not in units:
+                raise UnsupportedRate(field=f"{place}.unit", problem=f"{unit!r} cannot be priced")
+            sell = block.optional_decimal("sell")
+            if not block.keys() <= {"id"}:
+                extra = min(block.keys())
+                raise UnsupportedRate(field=f"{place}.{extra}", problem="is not a known field")
+            rate = (found or Decimal(0)) + (adjustment or Decimal(0))
+            last = t == len(entries) - 1
+            if last != (upto is None):
+                problem = (
+                    "ends the last block, and nothing says what follows"
+                    if last
+                    else "is missing before the last block"
+                )
+                raise UnsupportedRate(field=f"{place}.max", problem=problem)
+            blocks.append((Tier(rate=rate, upto=upto), sell, unit))
+        structure.append(blocks)
+    return structure
+
+
+def periods_of(
+    windows: dict[int, tuple[Window, ...]], structure: Sequence[Sequence[Tier]]
+) -> tuple[Period, ...]:
+    """Make the periods that are used, with everything else of the structure left out."""
+    return tuple(
+        Period(name=f"period {number}", tiers=tuple(structure[number]), windows=windows[number])
+        for number in sorted(windows)
+    )
+
+
+def read_schedule(table: StrictTable, key: str, n_periods: int) -> Schedule:
+    """Read a 12 x 24 schedule of period numbers; some files hold them as floats."""
+    rows = table.items(key)
+    if not rows:
+        if n_periods > 1:
+            raise table.missing(key, "12 rows of 24 period numbers")
+        return [[0] * 24 for _ in ALL_MONTHS]
+    if len(rows) != 12 or any(not isinstance(row, list) or len(row) != 24 for row in rows):
+        raise table.fault(key, "is not 12 rows of 24 hours", "give every month and hour")
+    schedule = []
+    for month, row in enumerate(rows):
+        for hour, number in enumerate(row):
+            valid = isinstance(number, (int, Decimal)) and number == int(number)
+            if not valid or not 0 <= number < n_periods:
+                raise table.fault(
+                    f"{key}[{month}][{hour}]",
+                    f"is {number!r}, no period of the rate structure",
+                    f"give a whole number below {n_periods}",
+                )
+        schedule.append([int(number) for number in row])
+    return schedule
+
+
+def windows_of(weekday: Schedule, weekend: Schedule) -> dict[int, tuple[Window, ...]]:
+    """Turn 12 x 24 schedules into windows per period, months with the same hours together."""
+    runs: dict[int, dict[tuple[tuple[str, ...], int, int], list[int]]] = {}
+    for days, schedule in ((WEEKDAYS, weekday), (WEEKEND, weekend)):
+        for month, row in zip(ALL_MONTHS, schedule, strict=True):
+            hour = 0
+            while hour < 24:
+                end = hour
+                while end < 24 and row[end] == row[hour]:
+                    end += 1
+                key = (days, hour * 60, end * 60)
+                runs.setdefault(row[hour], {}).setdefault(key, []).append(month)
+                hour = end
+    return {
+        period: tuple(
+            Window(months=tuple(months), days=days, from_minute=low, to_minute=high)
+            for (days, low, high), months in groups.items()
+        )
+        for period, groups in runs.items()
+    }
+
+
+def read_number(found: Any) -> Decimal:
+    """Parse one number of a list; null means zero."""
+    if found is None:
+        return Decimal(0)
+    if isinstance(found, bool) or not isinstance(found, (int, Decimal)):
+        raise TypeError(found)
+    return StrictTable({"number": found}, "").decimal("number")
+
+
+def read_whole(found: Any) -> int:
+    """Parse one whole number of a list; some files hold them as floats."""
+    number = read_number(found)
+    if number != int(number):
+        raise ValueError(found)
+    return int(number)
+
+
+def refuse_unless_zero(table: StrictTable, key: str, problem: str) -> None:
+    """Take a field that cannot be represented, and refuse it when it holds anything."""
+    if not is_nothing(table.take(key)):
+        raise UnsupportedRate(field=key, problem=problem)
+
+
+def is_nothing(found: Any) -> bool:
+    """Whether a value, however deep, holds no number other than zero."""
+    if isinstance(found, dict):
+        return all(is_nothing(value) for key, value in found.items() if key not in {"unit", "max"})
+    if isinstance(found, list):
+        return all(is_nothing(entry) for entry in found)
+    return found in {None, False, "", "kW"} or found == 0
