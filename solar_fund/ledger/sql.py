@@ -11,9 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import (
-    Connection,
-)
+from sqlalchemy import Connection, Engine
 
 from solar_fund.errors import (
     AccountConflict,
