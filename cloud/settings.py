@@ -58,10 +58,10 @@ class PrivacySettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     group_min_inside: int = Field(
-        default=15, ge=1, description="Least homes in a figure shown inside the co-op"
+        default=15, ge=10, description="Least homes in a figure shown inside the co-op"
     )
     group_min_outside: int = Field(
-        default=100, ge=1, description="Least homes in a figure that leaves the co-op"
+        default=100, ge=10, description="Least homes in a figure that leaves the co-op"
     )
     dominance_share_max: Decimal = Field(
         default=Decimal("0.15"), gt=0, le=1, description="Largest share of one home in any cell"
