@@ -264,7 +264,8 @@ class LedgerBusy(LedgerError):
     def __init__(self, waited_s: float) -> None:
         self.waited_s = waited_s
         super().__init__(
-            f"another writer held the ledger for {waited_s:g} s; retry with the same key"
+            f"another writer was first (waited up to {waited_s:g} s); run the whole transaction"
+            " again with the same keys"
         )
 
 
