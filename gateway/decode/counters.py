@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from gateway.decode.meter_map import MeterMap
+from gateway.decode.quantities import UNITS
 from gateway.decode.registers import RegisterType, float32_step
 from gateway.wire.reading import Quality, require_utc
 
@@ -204,10 +205,16 @@ def limits_for(
     names = [name for _, name in meter_map.derived.get(quantity, ((1, quantity),))]
     points = [meter_map.points[name] for name in names if name in meter_map.points]
     floats = [float(point.factor) for point in points if point.type is RegisterType.FLOAT32]
+    rollovers = [
+        round(point.rollover * UNITS[point.unit][1])
+        for point in points
+        if point.rollover is not None and len(points) == 1
+    ]
     return CounterLimits(
         power_w_max=fuse_a * voltage_v * meter_map.phases,
         resolution_wh=meter_map.resolution_wh(quantity, 0),
         float32_unit_wh=max(floats) if floats else None,
+        rollover_wh=rollovers[0] if rollovers else None,
         bridge_s=bridge_s,
     )
 

@@ -183,6 +183,7 @@ def _point(name: str, row: PointTable, default: PointDefaults, *, file: str) -> 
         optional=row.optional,
         no_value=default.no_value if row.no_value is None else row.no_value,
         scale_address=row.scale_address,
+        rollover=None if row.rollover is None else Fraction(str(row.rollover)),
     )
 
 

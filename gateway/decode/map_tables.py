@@ -43,6 +43,7 @@ class PointTable(StrictTable, frozen=True, kw_only=True):
     optional: bool = False
     no_value: tuple[NoValue, ...] | None = None
     scale_address: _Address | None = None
+    rollover: Annotated[float, msgspec.Meta(gt=0, le=1e15)] | None = None
 
 
 class SerialTable(StrictTable, frozen=True, kw_only=True):

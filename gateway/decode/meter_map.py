@@ -52,6 +52,7 @@ class Point:
         optional: Whether some units of the model do not have it; an exception 2 is then normal.
         no_value: Patterns that mean "not available".
         scale_address: Register that holds a power of ten (SunSpec scale factor), if there is one.
+        rollover: Total in `unit` at which a counter begins again from zero, if the maker states it.
         kind: What its name stands for.
         factor: From the raw number to the unit of the name.
     """
@@ -66,6 +67,7 @@ class Point:
     optional: bool = False
     no_value: tuple[NoValue, ...] = ()
     scale_address: int | None = None
+    rollover: Fraction | None = None
     kind: QuantityKind = field(init=False)
     factor: Fraction = field(init=False)
 

@@ -40,6 +40,9 @@ BACKOFF_MAX_S = 120.0
 STABLE_S = 60.0
 """A session that lasted this long was a good one: the next pause is short again [s]."""
 
+PERIODS_SILENT_MAX = 3
+"""A device that missed so many of its usual periods has fallen silent."""
+
 MEMORY_S_MAX = 900.0
 """How long a number counts as known when numbers of several messages are summed [s]."""
 
@@ -105,6 +108,18 @@ class _Ear:
         self._gone_topic = gone and gone.topic.replace(DEVICE, listened.device)
         self._units: dict[str, str] = {}
         self._known: dict[str, tuple[int | float, datetime]] = {}
+
+    def health_at(self, now: datetime) -> MeterHealth:
+        """How it stands; a device that fell silent is failing though nothing said so."""
+        period_s = self.listened.preset.period_s
+        heard_at = self.health.last_ok_at
+        if self.health.condition is not MeterCondition.OK or heard_at is None:
+            return self.health
+        silent_s = (now - heard_at).total_seconds()
+        if silent_s <= PERIODS_SILENT_MAX * period_s:
+            return self.health
+        fault = f"nothing heard for {silent_s:.0f} s; usual is {period_s:g} s"
+        return replace(self.health, condition=MeterCondition.FAILING, last_fault=fault)
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -242,7 +257,7 @@ class MqttSource:
             name=self._name,
             connected=self._connected,
             progress_s=self._progress_s,
-            meters={ear.listened.meter: ear.health for ear in self._ears},
+            meters={ear.listened.meter: ear.health_at(self._clock()) for ear in self._ears},
             dropped=self._dropped,
         )
 

@@ -8,7 +8,7 @@ import json
 import time
 from collections import deque
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -212,3 +212,22 @@ async def test_a_reader_that_is_too_slow_loses_the_oldest_and_is_told_how_many()
     source._take_in(inbox, asyncio.Event(), None)  # type: ignore[arg-type]  # not used here
     assert source.health().dropped == 5
     assert source._queue[0].payload == b"5"
+
+
+def test_a_device_that_falls_silent_is_failing_though_nothing_said_so() -> None:
+    now = [datetime(2026, 3, 1, 12, tzinfo=UTC)]
+    source = MqttSource(
+        "broker",
+        BrokerAddress(host="127.0.0.1"),
+        (plug(),),
+        client_id="cw-silent",
+        clock=lambda: now[0],
+    )
+    topic, payload = "tele/kettle/SENSOR", PAYLOAD.encode()
+    message = _Message(topic=topic, payload=payload, retained=False, at=now[0])
+    assert len(source._samples_of(message)) == 1
+    assert source.health().meters["kettle"].condition is MeterCondition.OK
+    now[0] += timedelta(seconds=901)
+    health = source.health().meters["kettle"]
+    assert health.condition is MeterCondition.FAILING
+    assert health.last_fault == "nothing heard for 901 s; usual is 300 s"
