@@ -123,17 +123,11 @@ def winners_and_losers_figure(evaluation: OfferEvaluation) -> Figure:
         _label(zero - 6, TOP - 12, f"{evaluation.winners} pay less", anchor="end", fill=GAIN)
     )
     body.append(_label(zero + 6, TOP - 12, f"{evaluation.losers} pay more", fill=LOSS))
-    body.append(
-        _label(LEFT, height - 12, f"{money_text(edges[1], evaluation.currency)} less, or lower")
-    )
-    body.append(
-        _label(
-            WIDTH - RIGHT,
-            height - 12,
-            f"{money_text(-edges[-2], evaluation.currency)} more, or higher",
-            anchor="end",
-        )
-    )
+    least = f"{money_text(edges[1], evaluation.currency)} less, or lower"
+    most = f"{money_text(-edges[-2], evaluation.currency)} more, or higher"
+    least, most = (least if edges[0] > 0 else "no change"), (most if edges[-1] < 0 else "no change")
+    body.append(_label(LEFT, height - 12, least))
+    body.append(_label(WIDTH - RIGHT, height - 12, most, anchor="end"))
     text = (
         f"{evaluation.offer.supplier}: {evaluation.winners} of {len(evaluation.homes)} homes pay "
         f"less, {evaluation.losers} pay more"
