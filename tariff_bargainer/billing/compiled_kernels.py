@@ -3,11 +3,16 @@
 The order of floating-point operations is that of the numpy versions; keep it so.
 """
 
+from threading import Lock
+
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
 from tariff_bargainer.billing.kernels import BlocksInOrder
+
+ONE_AT_A_TIME = Lock()
+"""Parallel kernels share one pool of threads, which not every back end lets two callers use."""
 
 Floats = NDArray[np.float64]
 Loads = NDArray[np.float32] | NDArray[np.float64]
@@ -26,10 +31,11 @@ def reduce_to_cells(
     lengths = np.diff(run_start)
     cuts = np.flatnonzero(np.diff(run_cell) != 1) + 1
     segments = np.concatenate(([0], cuts, [len(run_cell)])).astype(np.int64)
-    if per_window == 1 and (lengths == 4).all():
-        _reduce_quarters(loads, segments, run_cell, sums, highest)
-    else:
-        _reduce_any(loads, run_start, run_cell, per_window, sums, highest)
+    with ONE_AT_A_TIME:
+        if per_window == 1 and (lengths == 4).all():
+            _reduce_quarters(loads, segments, run_cell, sums, highest)
+        else:
+            _reduce_any(loads, run_start, run_cell, per_window, sums, highest)
     return sums, highest
 
 
@@ -103,10 +109,11 @@ def _reduce_any(
 def run_sums(loads: Loads, run_start: NDArray[np.int64]) -> Floats:
     """See `kernels.run_sums`."""
     sums = np.zeros((len(loads), len(run_start) - 1))
-    if (np.diff(run_start) == 4).all():
-        _sum_quarters(loads, sums)
-    else:
-        _sum_runs(loads, run_start, sums)
+    with ONE_AT_A_TIME:
+        if (np.diff(run_start) == 4).all():
+            _sum_quarters(loads, sums)
+        else:
+            _sum_runs(loads, run_start, sums)
     return sums
 
 
@@ -138,7 +145,8 @@ def _sum_runs(loads: Loads, run_start: NDArray[np.int64], sums: Floats) -> None:
 def highest_by_group(values: Floats, groups: NDArray[np.int64], n_groups: int) -> Floats:
     """See `kernels.highest_by_group`."""
     highest = np.zeros((len(groups), len(values), n_groups))
-    _highest_by_group(values, groups.astype(np.uint32), highest)
+    with ONE_AT_A_TIME:
+        _highest_by_group(values, groups.astype(np.uint32), highest)
     return highest
 
 
@@ -158,17 +166,18 @@ def chronological_cost(
     energy: Floats, month_start: NDArray[np.int64], charge: BlocksInOrder, cost: Floats
 ) -> None:
     """See `kernels.chronological_cost`; adds the cost of one charge to `cost`."""
-    _chronological(
-        energy,
-        month_start,
-        charge.fresh,
-        charge.period.astype(np.uint16),
-        charge.edges,
-        charge.rates,
-        charge.scale,
-        charge.own_counters,
-        cost,
-    )
+    with ONE_AT_A_TIME:
+        _chronological(
+            energy,
+            month_start,
+            charge.fresh,
+            charge.period.astype(np.uint16),
+            charge.edges,
+            charge.rates,
+            charge.scale,
+            charge.own_counters,
+            cost,
+        )
 
 
 @njit(cache=True)

@@ -60,6 +60,10 @@ class SweepResult:
         )
         return total
 
+    def _repr_html_(self) -> str:
+        """Show the totals as a table in a notebook."""
+        return str(self.to_frame().to_html(max_rows=20))
+
     def to_frame(self, homes: Sequence[str] | None = None) -> pd.DataFrame:
         """Give the totals as a frame, homes down and tariffs across [currency]."""
         rows = None if homes is None else list(homes)

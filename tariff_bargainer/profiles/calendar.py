@@ -4,9 +4,11 @@ Intervals are kept in UTC. A tariff is written on the wall clock of its zone, wh
 24 or 25 hours and where holidays are counted. This module is the only place that crosses over.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta, tzinfo
+from datetime import timezone as fixed_zone
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -27,6 +29,7 @@ DAY_TYPES = ("weekday", "weekend", "holiday")
 """Coarse day types of typical-day profiles."""
 
 MINUTES_PER_DAY = 1440
+FIXED_OFFSET = re.compile(r"(?:UTC|GMT)?([+-])(\d\d?)(?::?(\d\d))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,18 +74,22 @@ class LocalCalendar:
         return coarse[self.day_kind[self.day_index]]
 
 
-def zone(timezone: str) -> ZoneInfo:
-    """Look up an IANA zone, or say that it does not exist.
+def zone(timezone: str) -> tzinfo:
+    """Look up a zone: an IANA name, or a fixed offset such as `UTC-07:00`.
 
     Raises:
         InvalidProfile: No such zone is known.
     """
+    fixed = FIXED_OFFSET.fullmatch(timezone)
+    if fixed and int(fixed[2]) < 24 and int(fixed[3] or 0) < 60:
+        offset = timedelta(hours=int(fixed[2]), minutes=int(fixed[3] or 0))
+        return fixed_zone(-offset if fixed[1] == "-" else offset)
     try:
         return ZoneInfo(timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise InvalidProfile(
-            f"time zone {timezone!r} is not known; use an IANA name such as 'Europe/Berlin' or "
-            "'Etc/GMT+7'"
+            f"time zone {timezone!r} is not known; use an IANA name such as 'Europe/Berlin', or "
+            "a fixed offset such as 'UTC-07:00'"
         ) from None
 
 

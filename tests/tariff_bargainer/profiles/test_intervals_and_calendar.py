@@ -95,3 +95,16 @@ def test_holidays_are_a_kind_of_their_own() -> None:
 def test_unknown_zone_is_named() -> None:
     with pytest.raises(InvalidProfile, match="'Mars/Olympus'"):
         local_calendar(START, 3600, 1, "Mars/Olympus")
+
+
+@pytest.mark.parametrize("name", ["UTC-07:00", "-0700", "GMT-7", "Etc/GMT+7"])
+def test_fixed_offsets_have_several_spellings(name: str) -> None:
+    calendar = local_calendar(START, 3600, 2, name)
+    assert calendar.days[0] == date(2023, 12, 31)
+    assert calendar.hour.tolist() == [17, 18]
+
+
+@pytest.mark.parametrize("name", ["UTC-99:00", "UTC+01:75", ""])
+def test_impossible_offsets_are_refused(name: str) -> None:
+    with pytest.raises(InvalidProfile):
+        local_calendar(START, 3600, 2, name)
