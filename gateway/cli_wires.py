@@ -69,9 +69,16 @@ def scan(
     units: UnitsOption = "1-16",
     map_names: MapsOption = None,
     timeout: TimeoutOption = 0.3,
+    broker: Annotated[
+        str | None, typer.Option(help="Listen to this MQTT broker instead; HOST or HOST:PORT.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=1, max=3600, help="How long to listen [s].")] = 60.0,
     json_output: JsonOption = False,
 ) -> None:
-    """Ask every address on one wire, and say which maps fit what answers."""
+    """Ask every address on one wire, or listen to a broker; say what fits what answers."""
+    if broker is not None:
+        _scan_broker(broker, seconds, json_output=json_output)
+        return
     from gateway.meters.finder import find
     from gateway.meters.wiring import address_of, serial_settings
 
@@ -88,6 +95,43 @@ def scan(
         return [one async for one in found]
 
     _tell(asyncio.run(run()), [], json_output=json_output)
+
+
+def _scan_broker(where: str, seconds: float, *, json_output: bool) -> None:
+    from gateway.catalogue import load_preset, preset_names
+    from gateway.meters.broker_finder import listen, publisher_config
+    from gateway.meters.mqtt import BrokerAddress
+
+    match = re.fullmatch(r"([^:]+|\[[0-9a-fA-F:]+\])(?::(\d{1,5}))?", where)
+    if match is None:
+        raise BadWiring(problem=f"broker {where!r} cannot be", remedy="write HOST or HOST:PORT")
+    address = BrokerAddress(host=match[1].strip("[]"), port=int(match[2] or 1883))
+    presets = tuple(load_preset(name) for name in preset_names())
+    found = asyncio.run(listen(address, presets, seconds=seconds))
+    if json_output:
+        write_json(
+            {
+                "found": [
+                    {
+                        "preset": one.preset.name,
+                        "device": one.device,
+                        "quantities": dict(one.quantities),
+                        "config": publisher_config(one, address),
+                    }
+                    for one in found
+                ]
+            }
+        )
+        return
+    for one in found:
+        typer.echo(f"{one.device} is understood by {one.preset.name}: {', '.join(one.quantities)}")
+        typer.echo("write into gateway.toml:\n")
+        typer.echo(publisher_config(one, address) + "\n")
+    if not found:
+        typer.echo(
+            f"nothing with an energy counter was heard in {seconds:g} s; many devices speak only "
+            "every 5 minutes"
+        )
 
 
 def doctor(

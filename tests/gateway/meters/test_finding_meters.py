@@ -15,6 +15,8 @@ from tests.gateway.meters.test_reading_real_servers import image_of
 from tests.gateway.meters.wires import (
     free_port,
     libmodbus_server,
+    mosquitto,
+    publish,
     pymodbus_server,
     serial_pair,
 )
@@ -198,3 +200,27 @@ async def test_a_recording_is_played_again_in_order() -> None:
         list(samples_from_lines([lines[0].replace(b"+01:00", b"")], file="tape.jsonl"))
     with pytest.raises(BadRecording, match=r"tape\.jsonl, line 1"):
         list(samples_from_lines([b"{}"], file="tape.jsonl"))
+
+
+def test_scan_listens_to_a_broker_and_says_which_preset_fits() -> None:
+    shelly = "shellies/shellyem3-1/emeter"
+    with mosquitto() as port:
+        for topic, payload in (
+            ("tele/plug/SENSOR", '{"ENERGY":{"Total":3.185,"Power":512}}'),
+            (f"{shelly}/0/total", "1000"),
+            (f"{shelly}/1/total", "2000"),
+            (f"{shelly}/2/total", "3000"),
+            ("house/door", "open"),
+        ):
+            publish(port, topic, payload, "-r")
+        said = run("scan", "--broker", f"127.0.0.1:{port}", "--seconds", "1")
+    found = {(one["preset"], one["device"]): one for one in said["found"]}  # type: ignore[attr-defined]
+    assert found["tasmota_energy", "plug"]["quantities"]["import_wh"] == 3185
+    assert found["shelly_gen1_3em", "shellyem3-1"]["quantities"]["import_wh"] == 6000
+    assert 'topic = "shellyem3-1"' in found["shelly_gen1_3em", "shellyem3-1"]["config"]
+
+
+def test_scan_names_a_broker_that_is_not_there() -> None:
+    port = free_port()
+    assert "cannot be reached" in refused("scan", "--broker", f"127.0.0.1:{port}")
+    assert "write HOST or HOST:PORT" in refused("scan", "--broker", "a:b:c")
