@@ -88,6 +88,10 @@ def signed_in(browser: Browser, link: str, *, width: int) -> Page:
     """A page of a new browser context, signed in by a link."""
     page = browser.new_context(viewport={"width": width, "height": 900}).new_page()
     page.on("console", lambda message: print(f"console {message.type}: {message.text}"))
+    page.on(
+        "response",
+        lambda answer: answer.status >= 400 and print(f"{answer.status} {answer.url}"),
+    )
     page.goto(link)
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_load_state("networkidle")
