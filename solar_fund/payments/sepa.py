@@ -6,6 +6,7 @@ twice knows it by its message id. Batch booking is switched off: every payment g
 line of its own.
 """
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -106,15 +107,17 @@ def direct_debit_file(
     for order in batch.orders:
         if order.mandate is None:
             raise PayoutRefused(order.end_to_end_id, "a collection needs a mandate")
-        writer.add_payment(
-            {
-                **_payment(order),
-                "type": order.mandate.sequence_type,
-                "collection_date": collection_on,
-                "mandate_id": order.mandate.mandate_id,
-                "mandate_date": order.mandate.signed_on,
-            }
-        )
+        collection = {
+            **_payment(order),
+            "type": order.mandate.sequence_type,
+            "collection_date": collection_on,
+            "mandate_id": order.mandate.mandate_id,
+            "mandate_date": order.mandate.signed_on,
+        }
+        with warnings.catch_warnings():
+            # The library asks an element for its truth value, which Python 3.12 deprecates.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            writer.add_payment(collection)
     return _settled(writer.export(validate=False), batch, schema.value)
 
 
