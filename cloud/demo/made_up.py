@@ -221,10 +221,10 @@ FLOOR_ASSUMPTIONS: dict[str, float] = {
     "serving_per_meter_year": 28.0,
     "acquisition_per_meter": 18.0,
     "term_months": 24,
-    "pass_through_per_kwh": 0.118,
+    "pass_through_per_kwh": 0.146,
     "pass_through_per_meter_year": 62.0,
     "margin_per_kwh": 0.004,
-    "uncertainty_share": 0.05,
+    "uncertainty_share": 0.08,
 }
 
 

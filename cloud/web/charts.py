@@ -144,11 +144,13 @@ def band(
 
 
 def round_up(value: float) -> float:
-    """The next of 1, 2, 2.5 or 5 times a power of ten: a calm upper edge for an axis."""
+    """The next calm number: 1, 1.5, 2, 2.5, 3, 4, 5, 6 or 8 times a power of ten."""
     if value <= 0:
         return 1.0
     power = 10 ** math.floor(math.log10(value))
-    return float(next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= value))
+    return float(
+        next(step * power for step in (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10) if step * power >= value)
+    )
 
 
 def axis(
@@ -163,7 +165,9 @@ def axis(
         steps: About how many steps.
         decimals: Decimals in the labels.
     """
-    step = round_up((high - low) / max(steps, 1))
+    wanted = (high - low) / max(steps, 1)
+    power = 10 ** math.floor(math.log10(wanted))
+    step = next(one * power for one in (1, 2, 2.5, 5, 10) if one * power >= wanted * 0.999)
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return [
