@@ -21,7 +21,7 @@ from cloud.security import hash_secret
 LINK_LIFETIME = timedelta(minutes=15)
 SESSION_LIFETIME = timedelta(days=14)
 TOKEN_BYTES = 32
-_EMAIL = re.compile(r"[^@\s<>\"]{1,64}@[^@\s<>\"]{1,250}")
+_EMAIL = re.compile(r"[^@\s<>\"(),:;\[\]\\]{1,64}@[^@\s<>\"(),:;\\]{1,250}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

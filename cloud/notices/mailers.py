@@ -41,13 +41,9 @@ class SmtpMailer:
         """Hand over one letter.
 
         Raises:
-            MailFault: The server cannot be reached, or refuses.
+            MailFault: The server cannot be reached or refuses, or a header would break.
         """
-        message = EmailMessage()
-        message["From"] = self._settings.sender
-        message["To"] = letter.to
-        message["Subject"] = letter.subject
-        message.set_content(letter.text)
+        message = _message(letter, self._settings.sender)
         try:
             with self._connect() as server:
                 if self._settings.smtp_user:
@@ -69,6 +65,18 @@ class SmtpMailer:
         if self._settings.smtp_tls == "starttls":
             server.starttls(context=tls)
         return server
+
+
+def _message(letter: Letter, sender: str) -> EmailMessage:
+    message = EmailMessage()
+    try:
+        message["From"] = sender
+        message["To"] = letter.to
+        message["Subject"] = letter.subject
+        message.set_content(letter.text)
+    except ValueError as fault:
+        raise MailFault(f"the letter cannot be written: {fault}") from fault
+    return message
 
 
 def mailer_for(settings: MailSettings) -> ConsoleMailer | SmtpMailer:

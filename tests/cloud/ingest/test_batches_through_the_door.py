@@ -6,6 +6,8 @@ from datetime import timedelta
 
 import msgspec
 
+from cloud.consents.usecases import withdraw_consent
+from cloud.database import Database
 from gateway.wire.consent import EventType
 from gateway.wire.reading import Resolution
 from tests.cloud.coop_builder import START, HomeGateway
@@ -77,3 +79,48 @@ def test_a_home_cannot_use_the_grant_of_another(coop, home, terms):
     other.pair(browser.post("/api/v1/gateways/claims").json()["claim_code"])
     answer = other.send(other.part(terms, START - timedelta(hours=1), (1,)))
     assert [item.reason for item in answer.parts[0].refused] == ["no_grant"]
+
+
+def test_a_withdrawal_by_another_process_counts_for_the_very_next_batch(coop, home, terms):
+    """The door remembers senders; another connection's commit makes it forget at once."""
+    home.give(terms)
+    assert home.send(home.part(terms, START - timedelta(hours=2), (1,))).parts[0].accepted == 1
+    elsewhere = Database(coop.services.settings.database_address)
+    with elsewhere.transaction() as connection:
+        withdraw_consent(
+            connection,
+            household=home.household,
+            consent_id="group-tariff",
+            key=coop.services.keys.coop,
+            now=coop.clock(),
+        )
+    elsewhere.close()
+    answer = home.send(home.part(terms, START - timedelta(hours=1), (1,)))
+    assert [item.reason for item in answer.parts[0].refused] == ["withdrawn"]
+
+
+def test_another_batch_under_a_used_number_is_a_conflict(home, terms):
+    home.give(terms)
+    home.send(home.part(terms, START - timedelta(hours=2), (1,)))
+    home.batch_seq -= 1
+    other = home.batch(home.part(terms, START - timedelta(hours=1), (2,)))
+    answer = home.send_raw(other)
+    assert (answer.status_code, answer.json()["type"]) == (
+        409,
+        "urn:commonwatt:problem:batch-number-reused",
+    )
+
+
+def test_a_batch_in_the_name_of_another_gateway_is_refused(home, terms):
+    home.give(terms)
+    batch = home.batch(home.part(terms, START - timedelta(hours=1), (1,)))
+    foreign = msgspec.structs.replace(batch, gateway="0" * 32)
+    assert home.send_raw(foreign).status_code == 400
+
+
+def test_a_store_that_takes_nothing_is_a_503_to_come_back_to(coop, home, terms):
+    home.give(terms)
+    coop.services.store.close()
+    answer = home.send_raw(home.batch(home.part(terms, START - timedelta(hours=1), (1,))))
+    assert answer.status_code == 503
+    assert int(answer.headers["retry-after"]) > 0
