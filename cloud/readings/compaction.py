@@ -10,9 +10,11 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -23,20 +25,24 @@ from cloud.errors import StoreUnavailable
 from cloud.readings import catalogue, parquet
 from cloud.readings.catalogue import LiveFile
 from cloud.readings.columns import Chunk, bucket_of, chunks_to_table
+from cloud.readings.coverage import from_us, to_us
 from cloud.readings.inbox import Inbox
 from cloud.readings.leases import Leases
 from cloud.readings.mirror_feed import CHUNKS_KEPT_FOR_MIRROR_MAX, IS_MIRRORED, MIRRORED_UPTO
-from cloud.readings.ports import Compacted, Erased
+from cloud.readings.ports import Compacted, Erased, Expired
 from gateway.wire.reading import StreamKey
 
-FILES_PER_PARTITION_MAX = 4
-"""When a month's bucket has this many files, the next compaction makes them one."""
+MERGE_RATIO = 3
+"""A file is merged with new rows once it has at most this many times as many.
+
+So a partition of n rows keeps about log4(n) files, and a row is rewritten about as often."""
 
 INTERVALS_PER_ROUND_MAX = 4_000_000
 """Intervals taken from the inbox at a time; bounds the memory of a compaction."""
 
 READERS_WAIT_S = 60.0
 _CHECKPOINT_TRIES = 50
+_NEVER_US = -(2**62)
 _CHECKPOINT_PAUSE_S = 0.1
 
 
@@ -91,7 +97,10 @@ class Compaction:
                     if stream is None or found.key == stream
                 ]
                 files = catalogue.live_files(connection, bucket_of(household))
-            old, new, gone = self._rewrite_without(files, numbers)
+            unwanted = pa.array(numbers, pa.int32())
+            old, new, gone = self._rewrite(
+                files, lambda table: pc.is_in(table.column("stream"), value_set=unwanted)
+            )
             self._on_step("files renamed")
 
             def swap(connection: sqlite3.Connection) -> tuple[int, int]:
@@ -108,10 +117,38 @@ class Compaction:
         return Erased(
             household=household,
             streams=len(numbers),
-            intervals=gone + waiting,
+            intervals=sum(gone.values()) + waiting,
             batches=batches,
             files_rewritten=len(old),
         )
+
+    def expire(self, cutoffs: Mapping[tuple[str, StreamKey], datetime]) -> Expired:
+        """See `ReadingStore.expire`."""
+        with self._turn:
+            with closing(catalogue.open_catalogue(self._path, read_only=True)) as connection:
+                before_us = {
+                    stream.number: to_us(cutoffs[stream.household, stream.key])
+                    for stream in catalogue.all_streams(connection)
+                    if (stream.household, stream.key) in cutoffs
+                }
+                files = catalogue.live_files(connection)
+            last_month = f"{from_us(max(before_us.values(), default=0)):%Y-%m}"
+            due = [file for file in files if file.month <= last_month]
+            old, new, gone = self._rewrite(due, lambda table: _too_old(table, before_us))
+            self._on_step("files renamed")
+
+            def swap(connection: sqlite3.Connection) -> None:
+                _replace_files(connection, old, new)
+                connection.executemany(
+                    "UPDATE stream SET accepted = accepted - ? WHERE id = ?",
+                    [(count, number) for number, count in gone.items()],
+                )
+
+            if old:
+                self._inbox.run(swap)
+                self._on_step("catalogue changed")
+            self._remove_garbage(wait_s=READERS_WAIT_S)
+        return Expired(intervals=sum(gone.values()), files_rewritten=len(old))
 
     def sweep(self) -> None:
         """Remove what a crash left behind. Only before anyone reads."""
@@ -167,13 +204,13 @@ class Compaction:
         for bucket, rows in _split_by_bucket(table, one.households):
             for month, fresh in parquet.split_by_month(rows):
                 known = [f for f in one.files if f.month == month and f.bucket == bucket]
-                if len(known) >= FILES_PER_PARTITION_MAX:
-                    old += known
-                    parts = [parquet.read_file(self._root, file) for file in known]
-                    merged = pa.concat_tables([*parts, fresh])
-                else:
-                    merged = fresh
-                new.append(parquet.write_file(self._root, merged, month=month, bucket=bucket))
+                merged = _to_merge(known, fresh.num_rows)
+                parts = [parquet.read_file(self._root, file) for file in merged]
+                table_of_file = pa.concat_tables([*parts, fresh])
+                old += merged
+                new.append(
+                    parquet.write_file(self._root, table_of_file, month=month, bucket=bucket)
+                )
                 self._on_step("file renamed")
 
         def swap(connection: sqlite3.Connection) -> None:
@@ -187,21 +224,27 @@ class Compaction:
         self._on_step("catalogue changed")
         return Compacted(intervals=table.num_rows, files_written=len(new), files_removed=len(old))
 
-    def _rewrite_without(
-        self, files: Sequence[LiveFile], numbers: Sequence[int]
-    ) -> tuple[list[LiveFile], list[LiveFile], int]:
-        """Write every file that holds one of the streams anew without them."""
+    def _rewrite(
+        self, files: Sequence[LiveFile], unwanted: Callable[[pa.Table], pa.Array]
+    ) -> tuple[list[LiveFile], list[LiveFile], Counter[int]]:
+        """Write every file that holds unwanted rows anew without them.
+
+        Returns:
+            The files replaced, the new ones, and how many rows went, by stream number.
+        """
         old: list[LiveFile] = []
         new: list[LiveFile] = []
-        gone = 0
-        unwanted = pa.array(numbers, pa.int32())
+        gone: Counter[int] = Counter()
         for file in files:
             table = parquet.read_file(self._root, file)
-            kept = table.filter(pc.invert(pc.is_in(table.column("stream"), value_set=unwanted)))
-            if kept.num_rows == table.num_rows:
+            is_unwanted = unwanted(table)
+            dropped = table.filter(is_unwanted)
+            if not dropped.num_rows:
                 continue
             old.append(file)
-            gone += table.num_rows - kept.num_rows
+            counts = pc.value_counts(dropped.column("stream")).to_pylist()
+            gone.update({entry["values"]: entry["counts"] for entry in counts})
+            kept = table.filter(pc.invert(is_unwanted))
             if kept.num_rows:
                 new.append(
                     parquet.write_file(self._root, kept, month=file.month, bucket=file.bucket)
@@ -229,6 +272,17 @@ class Compaction:
         return True
 
 
+def _to_merge(files: Sequence[LiveFile], rows: int) -> list[LiveFile]:
+    """The files small enough to be written anew together with so many new rows."""
+    chosen: list[LiveFile] = []
+    for file in sorted(files, key=lambda file: file.intervals):
+        if file.intervals > MERGE_RATIO * rows:
+            break
+        chosen.append(file)
+        rows += file.intervals
+    return chosen
+
+
 def _split_by_bucket(table: pa.Table, households: dict[int, str]) -> list[tuple[int, pa.Table]]:
     streams = table.column("stream").to_numpy()
     numbers, inverse = np.unique(streams, return_inverse=True)
@@ -236,6 +290,16 @@ def _split_by_bucket(table: pa.Table, households: dict[int, str]) -> list[tuple[
     return [
         (int(bucket), table.filter(pa.array(buckets == bucket))) for bucket in np.unique(buckets)
     ]
+
+
+def _too_old(table: pa.Table, before_us: Mapping[int, int]) -> pa.Array:
+    """Which rows end at or before their stream's cutoff."""
+    streams, inverse = np.unique(table.column("stream").to_numpy(), return_inverse=True)
+    cutoffs = np.array([before_us.get(int(number), _NEVER_US) for number in streams])
+    ends = (
+        table.column("start").cast(pa.int64()).to_numpy() + table.column("duration_us").to_numpy()
+    )
+    return pa.array(ends <= cutoffs[inverse])
 
 
 def _replace_files(

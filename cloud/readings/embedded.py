@@ -5,15 +5,16 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from datetime import datetime
 from pathlib import Path
 
 from cloud.errors import StoreClosed, StoreLocked
 from cloud.readings.compaction import Compaction
 from cloud.readings.inbox import QUEUE_MAX, Inbox
 from cloud.readings.mirror_feed import MirrorFeed
-from cloud.readings.ports import CheckedBatch, Compacted, Erased
+from cloud.readings.ports import CheckedBatch, Compacted, Erased, Expired
 from cloud.readings.reader import CATALOGUE_FILE, StoreReader
 from gateway.wire.batch import BatchAnswer
 from gateway.wire.reading import StreamKey
@@ -71,6 +72,11 @@ class EmbeddedStore(StoreReader):
         """See `ReadingStore.erase`."""
         self._require_open()
         return self._compaction.erase(household, stream=stream)
+
+    def expire(self, cutoffs: Mapping[tuple[str, StreamKey], datetime]) -> Expired:
+        """See `ReadingStore.expire`."""
+        self._require_open()
+        return self._compaction.expire(cutoffs)
 
     def compact(self) -> Compacted:
         """See `ReadingStore.compact`."""

@@ -6,7 +6,7 @@ It keeps plain lists and answers by plain loops, so that what it says is easy to
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,7 +18,14 @@ from cloud.errors import BadReadingsQuery, BatchNumberReused, StoreClosed
 from cloud.readings.acceptance import CODE_QUALITY, QUALITY_CODE, take_part
 from cloud.readings.coverage import Coverage, from_us, to_us
 from cloud.readings.grid import Grid, grid_of, sum_meters
-from cloud.readings.ports import CheckedBatch, CheckedPart, Compacted, Erased, StoreCounts
+from cloud.readings.ports import (
+    CheckedBatch,
+    CheckedPart,
+    Compacted,
+    Erased,
+    Expired,
+    StoreCounts,
+)
 from gateway.wire.batch import BatchAnswer, GapReason, GapRecord, PartAnswer
 from gateway.wire.codec import payload_hash
 from gateway.wire.reading import Purpose, Quality, Quantity, StreamKey
@@ -180,6 +187,17 @@ class MemoryStore:
             batches=0,
             files_rewritten=0,
         )
+
+    def expire(self, cutoffs: Mapping[tuple[str, StreamKey], datetime]) -> Expired:
+        """See `ReadingStore.expire`."""
+        gone = 0
+        for name, moment in cutoffs.items():
+            stream = self._streams.get(name, _Stream())
+            kept = [row for row in stream.rows if row.end_us > to_us(moment)]
+            gone += len(stream.rows) - len(kept)
+            stream.accepted -= len(stream.rows) - len(kept)
+            stream.rows = kept
+        return Expired(intervals=gone, files_rewritten=0)
 
     def compact(self) -> Compacted:
         """See `ReadingStore.compact`; there is nothing to move."""

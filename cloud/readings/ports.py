@@ -103,6 +103,19 @@ class Erased:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Expired:
+    """What the end of a retention removed.
+
+    Attributes:
+        intervals: Intervals removed.
+        files_rewritten: Parquet files replaced or dropped.
+    """
+
+    intervals: int
+    files_rewritten: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Compacted:
     """What a compaction did.
 
@@ -198,6 +211,17 @@ class ReadingStore(Protocol):
 
     def erase(self, household: str, *, stream: StreamKey | None = None) -> Erased:
         """Remove a home's readings, or one stream of them, so that nothing stays on disk."""
+        ...
+
+    def expire(self, cutoffs: Mapping[tuple[str, StreamKey], datetime]) -> Expired:
+        """Remove what was kept long enough.
+
+        What is still in the inbox stays until it was compacted. The time stays covered, so an old
+        reading that is sent again is a duplicate and does not come back.
+
+        Args:
+            cutoffs: By household and stream; intervals that end at or before go, aware.
+        """
         ...
 
     def compact(self) -> Compacted:

@@ -169,12 +169,12 @@ def test_a_compaction_that_stops_anywhere_leaves_a_whole_store(
     folder = tmp_path / "store"
     seqs = 0
     with EmbeddedStore(folder) as store:
-        for _ in range(4):
+        for _ in range(3):
             fill(store, 6, seqs + 1)
             seqs += 6
             store.compact()
         before = stored_numbers(store, seqs + 6)
-    # The fifth compaction merges files, so that every step has something to do.
+    # The fourth compaction merges files, so that every step has something to do.
     with EmbeddedStore(folder, on_step=crash_at(step, occurrence)) as store:
         fill(store, 6, seqs + 1)
         expected = before | dict.fromkeys(range(seqs + 1, seqs + 7), INTERVALS)

@@ -294,6 +294,21 @@ def test_withdrawing_a_purpose_erases_its_stream_only(subject: Subject) -> None:
     assert subject.matrix("home-1", hours=0.25)["home-1"].tolist() == [1]
 
 
+def test_what_was_kept_long_enough_goes_and_does_not_come_back(subject: Subject) -> None:
+    old = batch(part([1, 2, 3, 4]), part([5, 6, 7, 8], purpose=Purpose.RESEARCH))
+    subject.put(old)
+    subject.store.compact()
+    key = StreamKey(meter="main", quantity=Quantity.IMPORT_WH, purpose=Purpose.GROUP_TARIFF)
+    assert subject.store.expire({("home-1", key): MONDAY + 2 * QUARTER}).intervals == 2
+    assert subject.matrix("home-1", hours=1)["home-1"].fillna(-1).tolist() == [-1, -1, 3, 4]
+    counts = subject.store.counts()
+    assert counts.intervals_accepted == counts.intervals_distinct == 6
+    assert counts.energy_wh[Quantity.IMPORT_WH, Purpose.RESEARCH] == 26
+    assert subject.put(old).parts[0].duplicate == 4
+    assert subject.store.expire({("home-1", key): MONDAY + 2 * QUARTER}).intervals == 0
+    assert subject.store.expire({}).intervals == 0
+
+
 def test_erasing_what_is_not_there_is_harmless(subject: Subject) -> None:
     erased = subject.store.erase("nobody")
     assert (erased.streams, erased.intervals) == (0, 0)
