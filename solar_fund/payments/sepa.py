@@ -104,21 +104,13 @@ def direct_debit_file(
     if schema is DirectDebitSchema.V02 and "BIC" not in config:
         raise PayoutRefused(batch.batch_id, f"{schema.value} needs the BIC of the own account")
     writer = SepaDD(config, schema=schema.value, clean=True)
-    for order in batch.orders:
-        if order.mandate is None:
-            raise PayoutRefused(order.end_to_end_id, "a collection needs a mandate")
-        collection = {
-            **_payment(order),
-            "type": order.mandate.sequence_type,
-            "collection_date": collection_on,
-            "mandate_id": order.mandate.mandate_id,
-            "mandate_date": order.mandate.signed_on,
-        }
-        with warnings.catch_warnings():
-            # The library asks an element for its truth value, which Python 3.12 deprecates.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            writer.add_payment(collection)
-    return _settled(writer.export(validate=False), batch, schema.value)
+    with warnings.catch_warnings():
+        # The library asks elements for their truth value, which Python 3.12 deprecates.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        for order in batch.orders:
+            writer.add_payment(_collection(order, collection_on))
+        draft = writer.export(validate=False)
+    return _settled(draft, batch, schema.value)
 
 
 def _check_batch(batch: OrderBatch, kind: BatchKind) -> None:
@@ -153,6 +145,18 @@ def _payment(order: PaymentOrder) -> dict[str, object]:
         "endtoend_id": order.end_to_end_id,
     }
     return payment if account.bic is None else {**payment, "BIC": account.bic}
+
+
+def _collection(order: PaymentOrder, collection_on: date) -> dict[str, object]:
+    if order.mandate is None:
+        raise PayoutRefused(order.end_to_end_id, "a collection needs a mandate")
+    return {
+        **_payment(order),
+        "type": order.mandate.sequence_type,
+        "collection_date": collection_on,
+        "mandate_id": order.mandate.mandate_id,
+        "mandate_date": order.mandate.signed_on,
+    }
 
 
 def _settled(draft: bytes, batch: OrderBatch, schema: str) -> bytes:
