@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway import cli_wires
+from gateway import cli_maps, cli_wires
 from gateway.cli_options import JsonOption, named_faults, write_json
 from gateway.errors import BadPayload, MeterSilent, OutOfStep
 
@@ -35,6 +35,7 @@ def register(app: typer.Typer) -> None:
     )(named_faults(decode_mqtt))
     app.add_typer(decode, name="decode")
     cli_wires.register(app)
+    cli_maps.register(app)
 
 
 MapOption = Annotated[

@@ -1,11 +1,11 @@
-"""Commands that find out: what answers on a wire, what a configuration will do, which maps exist."""
+"""Commands that find out what answers on a wire, and what a configuration will do."""
 
 from __future__ import annotations
 
 import asyncio
-import enum
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,18 +21,19 @@ PortOption = Annotated[int, typer.Option(min=1, max=65_535, help="TCP port.")]
 DeviceOption = Annotated[
     str | None, typer.Option(help="Serial device of an RS485 stick, such as /dev/ttyUSB0.")
 ]
-UnitsOption = Annotated[str, typer.Option(help="Addresses to ask: 1-16, or 1,5,71.")]
+UnitsOption = Annotated[
+    str | None, typer.Option(help="Addresses to ask: 1-16, or 1,5,71. Usual ones if left out.")
+]
 TimeoutOption = Annotated[float, typer.Option(min=0.05, max=10, help="Wait for each [s].")]
 MapsOption = Annotated[
     list[str] | None, typer.Option("--map", help="Only try this map; may be given again.")
 ]
 
 
-class SchemaKind(enum.StrEnum):
-    """What a schema is for."""
-
-    METER_MAP = "meter_map"
-    MQTT_PRESET = "mqtt_preset"
+SERIAL_UNITS = "1-5"
+SERIAL_SCAN = "1-16"
+ETHERNET_UNITS = "1-5,71,240"
+"""71 is Kostal's, 240 Fronius's."""
 
 
 def register(app: typer.Typer) -> None:
@@ -46,15 +47,6 @@ def register(app: typer.Typer) -> None:
     app.command("check", epilog="Example: coop-gateway check --config gateway.toml")(
         named_faults(check)
     )
-    maps = typer.Typer(help="The meter maps and MQTT presets.", no_args_is_help=True)
-    maps.command("list", epilog="Example: coop-gateway maps list --json")(named_faults(maps_list))
-    maps.command("check", epilog="Example: coop-gateway maps check maker_model.toml")(
-        named_faults(maps_check)
-    )
-    maps.command(
-        "schema", epilog="Example: coop-gateway maps schema meter_map > meter_map.schema.json"
-    )(named_faults(maps_schema))
-    app.add_typer(maps, name="maps")
 
 
 def scan(
@@ -66,7 +58,7 @@ def scan(
     rtu_over_tcp: Annotated[
         bool, typer.Option("--rtu-over-tcp", help="The host is an RS485-to-Ethernet bridge.")
     ] = False,
-    units: UnitsOption = "1-16",
+    units: UnitsOption = None,
     map_names: MapsOption = None,
     timeout: TimeoutOption = 0.3,
     broker: Annotated[
@@ -90,9 +82,11 @@ def scan(
         settings=serial_settings(None, baud=baud, parity=parity),
     )
 
+    asked = units_of(units or (SERIAL_SCAN if device else ETHERNET_UNITS))
+
     async def run() -> list[FoundDevice]:
-        found = find(address, units_of(units), _maps(map_names), timeout_s=timeout)
-        return [one async for one in found]
+        found = find(address, asked, _maps(map_names), timeout_s=timeout)
+        return await _gathered(found, first_only=units is None and device is None)
 
     _tell(asyncio.run(run()), [], json_output=json_output)
 
@@ -138,7 +132,7 @@ def doctor(
     host: HostOption = None,
     port: PortOption = 502,
     device: DeviceOption = None,
-    units: UnitsOption = "1-5",
+    units: UnitsOption = None,
     map_names: MapsOption = None,
     timeout: TimeoutOption = 0.3,
     json_output: JsonOption = False,
@@ -152,7 +146,8 @@ def doctor(
             problem="name one wire",
             remedy=f"use --host or --device; serial devices here: {_serial_devices()}",
         )
-    maps, asked = _maps(map_names), units_of(units)
+    maps = _maps(map_names)
+    asked = units_of(units or (SERIAL_UNITS if device else ETHERNET_UNITS))
     tried: list[str] = []
 
     async def run() -> list[FoundDevice]:
@@ -167,8 +162,9 @@ def doctor(
                 rtu_over_tcp=bridge,
                 settings=serial_settings(None),
             )
-            tried.append(f"{address}, units {units}")
-            answered = [one async for one in find(address, asked, maps, timeout_s=timeout)]
+            tried.append(f"{address}, units {_shown(asked)}")
+            devices = find(address, asked, maps, timeout_s=timeout)
+            answered = await _gathered(devices, first_only=units is None)
             if answered:
                 return answered
         return []
@@ -213,95 +209,18 @@ def check(config: ConfigOption, json_output: JsonOption = False) -> None:
     typer.echo(f"writes at most about {report['written_mb_per_day']:.0f} MB a day to the card")
 
 
-def maps_list(json_output: JsonOption = False) -> None:
-    """List the shipped meter maps and MQTT presets."""
-    from gateway.catalogue import load_map, load_preset, map_names, preset_names
-
-    maps = [load_map(name) for name in map_names()]
-    presets = [load_preset(name) for name in preset_names()]
-    if json_output:
-        write_json(
-            {
-                "maps": [
-                    {
-                        "name": one.name,
-                        "title": one.title,
-                        "models": list(one.models),
-                        "standing": one.standing.value,
-                        "quantities": list(one.quantities),
-                        "serial": one.serial.label if one.serial else None,
-                    }
-                    for one in maps
-                ],
-                "presets": [
-                    {
-                        "name": one.name,
-                        "title": one.title,
-                        "standing": one.standing.value,
-                        "device": one.device_help,
-                    }
-                    for one in presets
-                ],
-            }
-        )
-        return
-    for one in maps:
-        wire = one.serial.label if one.serial else "TCP"
-        typer.echo(f"{one.name:<26} {wire:<11} {one.standing.value:<15} {one.title}")
-    for preset in presets:
-        typer.echo(f"{preset.name:<26} {'MQTT':<11} {preset.standing.value:<15} {preset.title}")
+async def _gathered(found: AsyncIterator[FoundDevice], *, first_only: bool) -> list[FoundDevice]:
+    """All devices; or, where one device answers to every address, the first that a map fits."""
+    gathered: list[FoundDevice] = []
+    async for one in found:
+        gathered.append(one)
+        if first_only and one.fits:
+            return [one]
+    return gathered
 
 
-def maps_check(
-    files: Annotated[list[str], typer.Argument(help="Map or preset files, or shipped names.")],
-    json_output: JsonOption = False,
-) -> None:
-    """Check map or preset files: syntax, units, golden vectors, and the blocks they make."""
-    from gateway.catalogue import load_map, load_preset, preset_names
-    from gateway.decode.map_file import check_golden
-    from gateway.decode.preset_file import check_golden_messages
-    from gateway.meters.read_plan import plan_reads
-
-    checked: list[dict[str, Any]] = []
-    for file in files:
-        if file in preset_names() or _is_preset_file(file):
-            preset = load_preset(file)
-            vectors = check_golden_messages(preset, file=file)
-            checked.append({"file": file, "preset": preset.name, "golden_vectors": vectors})
-            continue
-        meter_map = load_map(file)
-        vectors = check_golden(meter_map, file=file)
-        blocks = [str(block) for block in plan_reads(meter_map, with_identity=True).requests]
-        checked.append(
-            {"file": file, "map": meter_map.name, "golden_vectors": vectors, "blocks": blocks}
-        )
-    if json_output:
-        write_json({"checked": checked})
-        return
-    for one in checked:
-        typer.echo(f"{one['file']} is right; golden vectors: {one['golden_vectors']}")
-        for block in one.get("blocks", ()):
-            typer.echo(f"  {block}")
-
-
-def maps_schema(
-    kind: Annotated[SchemaKind, typer.Argument(help="Which files the schema is for.")],
-) -> None:
-    """Print the JSON Schema of meter maps or MQTT presets, as JSON."""
-    import json
-
-    import msgspec
-
-    from gateway.decode.map_tables import MapFile
-    from gateway.decode.preset_tables import PresetFile
-
-    table = MapFile if kind is SchemaKind.METER_MAP else PresetFile
-    schema = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": f"commonwatt {kind.value}",
-        **msgspec.json.schema(table),
-    }
-    typer.echo(json.dumps(schema, indent=2, sort_keys=True))
+def _shown(units: tuple[int, ...]) -> str:
+    return ", ".join(str(unit) for unit in units)
 
 
 def units_of(text: str) -> tuple[int, ...]:
@@ -325,16 +244,6 @@ def _maps(names: list[str] | None) -> tuple[MeterMap, ...]:
 
     chosen = names or [name for name in map_names() if name != "sunspec_float"]
     return tuple(load_map(name) for name in chosen)
-
-
-def _is_preset_file(file: str) -> bool:
-    from pathlib import Path
-
-    try:
-        with Path(file).open(encoding="utf-8") as lines:
-            return any(line.startswith("preset") for line in lines)
-    except (OSError, UnicodeDecodeError):
-        return False
 
 
 def _serial_devices() -> str:

@@ -83,11 +83,14 @@ def test_doctor_tells_modbus_tcp_from_a_bridge(libmodbus: Path) -> None:
     meter_map = load_map("eastron_sdm630")
     with libmodbus_server(libmodbus, meter_map.golden[0].registers) as port:
         said = run("doctor", "--host", "127.0.0.1", "--port", str(port), "--units", "1", *FEW)
+        usual = run("scan", "--host", "127.0.0.1", "--port", str(port), *FEW)
     with pymodbus_server({1: image_of(meter_map)}, kind="rtu_over_tcp") as port:
         bridged = run(
             *("doctor", "--host", "127.0.0.1", "--port", str(port), "--units", "1"),
             *("--timeout", "0.2", *FEW),
         )
+    # This server answers to every address; it is one device all the same.
+    assert [one["unit"] for one in usual["found"]] == [1]  # type: ignore[attr-defined]
     assert 'kind = "tcp"' in said["found"][0]["config"]  # type: ignore[index]
     assert 'kind = "rtu_over_tcp"' in bridged["found"][0]["config"]  # type: ignore[index]
 
