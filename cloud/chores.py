@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from cloud.consents.usecases import erase_what_was_withdrawn
 from cloud.notices.ports import Mailer
 from cloud.notices.usecases import send_due_letters
+from cloud.readings.retention import expire_readings
 from cloud.services import Services
 
 log = logging.getLogger("commonwatt.chores")
@@ -47,6 +48,11 @@ def usual_chores(services: Services, mailer: Mailer) -> tuple[Chore, ...]:
             work=lambda: erase_what_was_withdrawn(database, store, clock()),
         ),
         Chore(name="compaction", every_s=60.0, work=store.compact),
+        Chore(
+            name="retention",
+            every_s=86_400.0,
+            work=lambda: expire_readings(database, store, clock()),
+        ),
     )
 
 
