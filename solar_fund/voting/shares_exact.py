@@ -6,15 +6,11 @@ Rows with the same money share a level, so a step touches levels instead of vote
 
 from dataclasses import dataclass
 from fractions import Fraction
-from math import gcd
 
 import numpy as np
 import numpy.typing as npt
 
 from solar_fund.voting.profile import Ints, VoteProfile
-
-# Purchases between two tidyings; more often costs time, less often lets numbers grow.
-COMPACT_EVERY = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +48,18 @@ class ExactMoney:
     def __init__(self, profile: VoteProfile, endowment: Fraction) -> None:
         """Give every voter the endowment [1/cost_scale currency unit]."""
         self._profile = profile
-        self._denominator = endowment.denominator
-        self._money: list[int] = [endowment.numerator]
-        self._level = np.zeros(len(profile.row_weight), dtype=np.int64)
+        # Level 0 is an empty purse. A level's money is over the denominator of its birth, so a
+        # purchase need only touch the levels of its supporters.
+        self._money: list[int] = [0, endowment.numerator]
+        self._born: list[int] = [0, 0]
+        self._denominators: list[int] = [endowment.denominator]
+        self._level = np.ones(len(profile.row_weight), dtype=np.int64)
+        self._floats = np.full(len(self._level), endowment.numerator / endowment.denominator)
         self.bought = 0
+
+    @property
+    def _denominator(self) -> int:
+        return self._denominators[-1]
 
     def left_total(self, number: int) -> Fraction:
         """Return what the supporters of a project hold together [1/cost_scale unit]."""
@@ -63,16 +67,9 @@ class ExactMoney:
         total = sum(m * w for m, w in zip(money, weight, strict=True))
         return Fraction(total, self._denominator)
 
-    def left_by_row(self) -> list[Fraction]:
-        """Return what one voter of each row still holds [1/cost_scale currency unit]."""
-        amounts = [Fraction(money, self._denominator) for money in self._money]
-        return [amounts[level] for level in self._level]
-
     def left_by_row_in_floats(self) -> npt.NDArray[np.float64]:
-        """Return the same in floats, each correctly rounded."""
-        # Dividing two whole numbers rounds once, whatever their size.
-        amounts = np.array([money / self._denominator for money in self._money])
-        return amounts[self._level]
+        """Return what one voter of each row holds, correctly rounded [1/cost_scale unit]."""
+        return self._floats.copy()
 
     def share(self, number: int) -> Fraction | None:
         """Return the lowest price per point at which the supporters can pay, if they can."""
@@ -129,7 +126,13 @@ class ExactMoney:
             levels, points = keys // most, keys % most
         voters = np.zeros(len(keys), dtype=np.int64)
         np.add.at(voters, index, weight)
-        money = [self._money[i] for i in levels.tolist()]
+        widened: dict[int, int] = {}
+        money = []
+        for level_ in levels.tolist():
+            born = self._born[level_]
+            if born not in widened:
+                widened[born] = self._denominator // self._denominators[born]
+            money.append(self._money[level_] * widened[born])
         return money, voters.tolist(), points.tolist(), index.astype(np.int64)
 
     def _share_of(
@@ -161,27 +164,20 @@ class ExactMoney:
         index: Ints,
     ) -> None:
         """Move the supporters to their new levels and widen the denominator as needed."""
-        factor = scaled.denominator
-        if factor > 1:
-            self._money = [m * factor for m in self._money]
-            self._denominator *= factor
-        zero = len(self._money)
-        self._money.append(0)
-        target = np.full(len(money), zero, dtype=np.int64)
+        self._denominators.append(self._denominator * scaled.denominator)
+        target = np.zeros(len(money), dtype=np.int64)
+        floats = np.zeros(len(money))
+        place: dict[int, int] = {0: 0}
         for i, is_full in enumerate(full):
             if is_full:
-                target[i] = len(self._money)
-                self._money.append(money[i] * factor - scaled.numerator * points[i])
-        self._level[self._profile.rows[self._profile.span(number)]] = target[index]
-        if self.bought % COMPACT_EVERY == COMPACT_EVERY - 1:
-            self._compact()
-
-    def _compact(self) -> None:
-        """Join equal levels, forget unused ones and shorten the common denominator."""
-        used, inverse = np.unique(self._level, return_inverse=True)
-        place: dict[int, int] = {}
-        joined = [place.setdefault(self._money[i], len(place)) for i in used.tolist()]
-        self._level = np.array(joined, dtype=np.int64)[inverse]
-        common = gcd(self._denominator, *place)
-        self._money = [m // common for m in place]
-        self._denominator //= common
+                left = money[i] * scaled.denominator - scaled.numerator * points[i]
+                if left not in place:
+                    place[left] = len(self._money)
+                    self._money.append(left)
+                    self._born.append(len(self._denominators) - 1)
+                target[i] = place[left]
+                # Dividing two whole numbers rounds once, whatever their size.
+                floats[i] = left / self._denominator
+        rows = self._profile.rows[self._profile.span(number)]
+        self._level[rows] = target[index]
+        self._floats[rows] = floats[index]
