@@ -1,16 +1,18 @@
 """A thousand payouts to a bank that rejects some, returns others and is sent everything twice."""
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
 from mockbank.db import iban as bank_iban
 
-from solar_fund.ledger.accounts import BANK, POCKET, SUSPENSE, member_account
+from solar_fund.ledger.accounts import BANK, CAPITAL, POCKET, SUSPENSE, member_account
+from solar_fund.money import Money
 from solar_fund.payments.camt import read_statements, read_status_report
 from solar_fund.payments.desk import PaymentDesk, PaymentRequest
-from solar_fund.payments.orders import BatchKind
+from solar_fund.payments.orders import BatchKind, Mandate
 from solar_fund.payments.reconciliation import Reconciler
-from solar_fund.payments.sepa import OwnAccount, credit_transfer_file
+from solar_fund.payments.sepa import OwnAccount, credit_transfer_file, direct_debit_file
 from tests.solar_fund.payments.conftest import OPENING_MINOR, fill_pockets, german_iban
 
 REJECTED = 50
@@ -115,3 +117,48 @@ def test_a_thousand_payouts_reconcile_to_zero_under_rejects_returns_and_replays(
     paid_minor = sum(pockets_minor[member] for member in members[REJECTED:-RETURNED])
     assert bank_says.amount_minor == OPENING_MINOR - paid_minor
     assert ledger.verify_chain().is_whole
+
+
+def test_the_bank_collects_by_direct_debit_and_takes_one_back(engine, clock, mock_bank):
+    ledger = fill_pockets(engine, clock, {"ann": 1_000, "ben": 1_000, "cy": 1_000})
+    own = replace(OWN, creditor_id="NL98ZZZ999999990000", bic="MOCKNL2A")
+    requests = [
+        PaymentRequest(
+            member_id=member,
+            name=member,
+            iban=german_iban(place),
+            money=Money(10_000, "EUR"),
+            memo="Share capital",
+            mandate=Mandate(mandate_id=f"M-{member}", signed_on=date(2026, 9, 1)),
+        )
+        for place, member in enumerate(("ann", "ben", "cy"), start=1)
+    ]
+    with engine.begin() as connection:
+        desk = PaymentDesk(connection, clock=clock)
+        batch = desk.propose("capital", requests, kind=BatchKind.COLLECTION, by="anna")
+        batch = desk.release(batch.batch_id, by="ben")
+    mock_bank.ask("POST", "/payments", direct_debit_file(batch, own, date(2026, 10, 2)))
+    statements = []
+    advance(mock_bank, 3, statements)
+    cy = next(order for order in batch.orders if order.member_id == "cy")
+    refusal = f"/_mock/collections/{cy.end_to_end_id}/refuse"
+    mock_bank.ask("POST", refusal, {"reason": "MD01"})
+    advance(mock_bank, 5, statements)
+    posted, returned = [], []
+    for content in statements:
+        for statement in read_statements(content):
+            if statement.iban != OWN.iban:
+                continue
+            with engine.begin() as connection:
+                reconciler = Reconciler(connection, own_iban=OWN.iban, clock=clock)
+                outcome = reconciler.take_statement(statement)
+            assert outcome.suspense == []
+            assert outcome.difference.amount_minor == 0
+            posted += outcome.posted
+            returned += outcome.returned
+    assert (len(posted), returned) == (3, [cy.end_to_end_id])
+    capital_minor = [
+        -ledger.balance(member_account(CAPITAL, member), "EUR").posted_minor
+        for member in ("ann", "ben", "cy")
+    ]
+    assert capital_minor == [10_000, 10_000, 0]
