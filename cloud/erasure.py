@@ -24,6 +24,7 @@ from cloud.errors import NotFound
 from cloud.gateways import repository as gateways
 from cloud.members import repository as members
 from cloud.notices import repository as notices
+from cloud.profiles import repository as profiles
 from cloud.transparency import repository as log_repository
 from cloud.transparency.usecases import record
 
@@ -32,7 +33,9 @@ ERASED_FILE = "erased_homes.txt"
 Eraser = Callable[[Connection, str, datetime], int]
 """Forgets what a domain folder keeps of a home; returns how many rows."""
 
-MORE_ERASERS: tuple[Eraser, ...] = ()
+MORE_ERASERS: tuple[Eraser, ...] = (
+    lambda connection, household, _now: profiles.forget_home(connection, household),
+)
 """Erasers of other domain folders; add yours here."""
 
 

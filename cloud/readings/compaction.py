@@ -42,6 +42,7 @@ INTERVALS_PER_ROUND_MAX = 4_000_000
 
 READERS_WAIT_S = 60.0
 _CHECKPOINT_TRIES = 50
+_SCRUB_DUE = "scrub_due"
 _NEVER_US = -(2**62)
 _CHECKPOINT_PAUSE_S = 0.1
 
@@ -113,7 +114,7 @@ class Compaction:
                 raise StoreUnavailable(
                     f"a reader still holds files of {household}; they go when the store is opened"
                 )
-            self._inbox.run(_scrub, is_transaction=False)
+            self._scrub_if_due()
         return Erased(
             household=household,
             streams=len(numbers),
@@ -154,6 +155,7 @@ class Compaction:
         """Remove what a crash left behind. Only before anyone reads."""
         with self._turn:
             self._remove_garbage(wait_s=0)
+            self._scrub_if_due()
             with closing(catalogue.open_catalogue(self._path, read_only=True)) as connection:
                 known = {file.path for file in catalogue.live_files(connection)}
             for path in parquet.stray_files(self._root, known):
@@ -251,6 +253,15 @@ class Compaction:
                 )
             self._on_step("file renamed")
         return old, new, gone
+
+    def _scrub_if_due(self) -> None:
+        """Finish an erasure: nothing stays in free pages or in the write-ahead log."""
+        with closing(catalogue.open_catalogue(self._path, read_only=True)) as connection:
+            is_due = bool(catalogue.setting(connection, _SCRUB_DUE))
+        if is_due:
+            self._inbox.run(_scrub, is_transaction=False)
+            self._on_step("scrubbed")
+            self._inbox.run(lambda connection: catalogue.set_setting(connection, _SCRUB_DUE, 0))
 
     def _remove_garbage(self, *, wait_s: float) -> bool:
         """Remove replaced files once nobody reads them; False if somebody still did."""
@@ -359,7 +370,12 @@ def _forget_streams(
             "DELETE FROM signed WHERE batch IN (SELECT id FROM batch WHERE household = ?)",
             (household,),
         )
-        connection.execute("DELETE FROM batch WHERE household = ?", (household,))
+        gone = connection.execute("DELETE FROM batch WHERE household = ?", (household,)).rowcount
+    else:
+        gone = 0
+    if numbers or gone:
+        # Kept on disk, so that an erasure cut short is finished when the store is opened again.
+        catalogue.set_setting(connection, _SCRUB_DUE, 1)
     return waiting, batches
 
 

@@ -194,7 +194,7 @@ def test_a_compaction_that_stops_anywhere_leaves_a_whole_store(
     assert not list(folder.glob("parquet/**/*.partial"))
 
 
-@pytest.mark.parametrize("step", ["file renamed", "files renamed", "catalogue changed"])
+@pytest.mark.parametrize("step", ["file renamed", "files renamed", "catalogue changed", "scrubbed"])
 def test_an_erasure_that_stops_anywhere_is_done_or_not_done(tmp_path: Path, step: str) -> None:
     folder = tmp_path / "store"
     with EmbeddedStore(folder) as store:

@@ -167,6 +167,26 @@ def test_an_erasure_waits_for_readers_and_says_if_one_never_ends(
         assert not list(tmp_path.rglob("*.parquet"))
 
 
+def test_an_erasure_that_was_cut_short_is_finished_when_the_store_is_opened(
+    tmp_path: Path,
+) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop_before_the_scrub(step: str) -> None:
+        if step == "catalogue changed":
+            raise Stop
+
+    with EmbeddedStore(tmp_path, on_step=stop_before_the_scrub) as store:
+        put(store, HOME, 1, days=0)
+        with pytest.raises(Stop):
+            store.erase(HOME)
+    with EmbeddedStore(tmp_path):
+        for name, content in bytes_on_disk(tmp_path).items():
+            assert HOME.encode() not in content, name
+            assert METER.encode() not in content, name
+
+
 def test_a_folder_is_for_its_owner_only(tmp_path: Path) -> None:
     folder = tmp_path / "store"
     EmbeddedStore(folder).close()
