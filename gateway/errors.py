@@ -100,6 +100,7 @@ class BadPayload(GatewayError):
     def __init__(self, *, topic: str, problem: str) -> None:
         self.topic = topic
         self.problem = problem
+        self.problem = problem
         super().__init__(f"topic {topic}: {problem}")
 
 

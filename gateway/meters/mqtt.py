@@ -274,7 +274,8 @@ class MqttSource:
             try:
                 quantities = ear.hear(message)
             except BadPayload as fault:
-                ear.failed(str(fault))
+                # Without the topic: device ids in it would end up in logs.
+                ear.failed(fault.problem)
                 continue
             if quantities:
                 turned = inverted(quantities) if ear.listened.inverted else quantities

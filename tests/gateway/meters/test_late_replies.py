@@ -68,10 +68,12 @@ def bridge_address(port: int) -> RtuOverTcpAddress:
     return RtuOverTcpAddress(host="127.0.0.1", port=port, settings=SerialDefaults())
 
 
-async def rounds(reader: MeterReader, count: int) -> tuple[int, list[dict[str, int | float]]]:
-    """Read so many times; how often it failed, and what was read."""
+async def rounds(
+    reader: MeterReader, wanted: int, most: int = 60
+) -> tuple[int, list[dict[str, int | float]]]:
+    """Read until so many rounds went well; how often it failed, and what was read."""
     failed, read = 0, []
-    for _ in range(count):
+    while len(read) < wanted and failed < most:
         try:
             read.append(dict((await reader.read()).quantities))
         except MeterFault:
@@ -112,20 +114,20 @@ async def test_one_late_reply_never_mislabels_a_reading(position: int) -> None:
     delays_s = [USUAL_S] * position + [0.15] + [USUAL_S] * 30
     async with LateBridge(delays_s).serving() as port:
         link = ModbusLink(bridge_address(port), quiet_s=0.1)
-        failed, read = await rounds(MeterReader(link, self_naming_map(0.1), 1), 4)
+        failed, read = await rounds(MeterReader(link, self_naming_map(0.1), 1), 3)
         link.close()
     assert mislabelled(read) == []
     assert failed >= 1
-    assert len(read) >= 2
+    assert len(read) == 3
 
 
 async def test_a_reply_later_than_the_quiet_time_never_mislabels_a_reading() -> None:
     async with LateBridge([USUAL_S, 0.4] + [USUAL_S] * 60).serving() as port:
         link = ModbusLink(bridge_address(port), quiet_s=0.01)
-        _, read = await rounds(MeterReader(link, self_naming_map(0.1), 1), 12)
+        _, read = await rounds(MeterReader(link, self_naming_map(0.1), 1), 6)
         link.close()
     assert mislabelled(read) == []
-    assert read
+    assert len(read) == 6
 
 
 async def test_a_meter_that_takes_no_padding_still_never_mislabels_a_reading() -> None:
@@ -144,10 +146,10 @@ async def test_a_meter_that_takes_no_padding_still_never_mislabels_a_reading() -
             link = ModbusLink(bridge_address(port), quiet_s=0.02)
             again = MeterReader(link, self_naming_map(0.1), 1)
             again._plan = reader.plan
-            _, read = await rounds(again, 8)
+            _, read = await rounds(again, 5)
             link.close()
         assert mislabelled(read) == []
-        assert read
+        assert len(read) == 5
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -161,7 +163,7 @@ def test_no_pattern_of_late_replies_mislabels_a_reading(
     async def run() -> list[dict[str, int | float]]:
         async with LateBridge([delay / 1000 for delay in delays_ms]).serving() as port:
             link = ModbusLink(bridge_address(port), quiet_s=quiet_ms / 1000)
-            _, read = await rounds(MeterReader(link, self_naming_map(0.05), 1), 4)
+            _, read = await rounds(MeterReader(link, self_naming_map(0.05), 1), 3)
             link.close()
             return read
 
@@ -173,12 +175,12 @@ async def test_two_meters_on_a_bus_never_take_each_others_late_reply() -> None:
         link = ModbusLink(bridge_address(port), quiet_s=0.01)
         readers = [MeterReader(link, self_naming_map(0.1), unit) for unit in (1, 2)]
         read = []
-        for _ in range(6):
+        for _ in range(5):
             for reader in readers:
                 read += (await rounds(reader, 1))[1]
         link.close()
     assert mislabelled(read) == []
-    assert len(read) >= 8
+    assert len(read) == 10
 
 
 @pytest.mark.slow
@@ -192,9 +194,9 @@ async def test_a_late_reply_on_a_serial_line_never_mislabels_a_reading() -> None
             settings_ = SerialDefaults(baud=9600)
             link = ModbusLink(RtuAddress(device=ours, settings=settings_), quiet_s=0.3)
             reader = MeterReader(link, replace(meter_map), 1)
-            failed, read = await rounds(reader, 4)
+            failed, read = await rounds(reader, 3)
             link.close()
-    assert failed == 1
+    assert failed >= 1
     assert mislabelled(read) == []
     assert len(read) == 3
 
