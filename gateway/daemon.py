@@ -14,6 +14,7 @@ from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Protocol
 
+from gateway.backfill import HoleFiller
 from gateway.clock import Clock, ClockWatch, SystemClock
 from gateway.consent.book import ConsentBook
 from gateway.errors import CloudRefused, CloudUnreachable, GatewayError, NotPaired
@@ -27,7 +28,7 @@ from gateway.pipeline import Pipeline
 from gateway.ports import CloudLink
 from gateway.settings import Settings, read_settings
 from gateway.simulation import SimulatedClock
-from gateway.sources import broker_address, build_sources, counts_of
+from gateway.sources import broker_address, build_sources, counts_of, record_keepers
 from gateway.state_lock import only_one
 from gateway.uplink.backoff import LONGEST_S, Backoff
 from gateway.uplink.exchange import Uplink
@@ -60,6 +61,9 @@ class Daemon:
         sources: Wires with meters.
         live: Meters as last seen.
         progress: Loops that must turn.
+        local_secret: The household's secret, if it was made just now.
+        problems: What is wrong now, by place.
+        holes: Asks devices for what they recorded while the gateway was away.
     """
 
     settings: Settings
@@ -73,10 +77,20 @@ class Daemon:
     progress: LoopProgress = field(default_factory=LoopProgress)
     local_secret: str | None = None
     problems: dict[str, str] = field(default_factory=dict)
+    holes: HoleFiller = field(init=False)
     _generation: int = 0
     _held: list[tuple[float, Sample]] = field(default_factory=list)
     _writing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _wake_sender: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        """Make what leans on the other parts."""
+        self.holes = HoleFiller(
+            keepers=record_keepers(self.settings),
+            last_totals=self.pipeline.last_totals,
+            take=self.pipeline.take,
+            note=lambda said: self.store.note(self.watch.now(), "backfill", said),
+        )
 
     def take(self, sample: Sample) -> None:
         """Take in what a meter said; hold it in memory while the clock cannot be believed."""
@@ -88,7 +102,8 @@ class Daemon:
             return
         self._release()
         self._notice_changes()
-        self.pipeline.take(sample)
+        if not self.holes.catches(sample):
+            self.pipeline.take(sample)
 
     async def flush(self) -> None:
         """Write what has come in, in one transaction; keep it in memory if the disk takes nothing."""

@@ -114,6 +114,19 @@ class Pipeline:
             if total is not None:
                 self._count(sample, quantity, int(total), meter.limits[quantity])
 
+    def last_totals(self, meter: str) -> tuple[datetime | None, dict[str, int]]:
+        """When a meter's counters were last believed, and what they showed, by counter name."""
+        followed = self._meters[meter].counts if meter in self._meters else {}
+        known = {
+            source: self._counters[meter, quantity].last
+            for quantity, source in followed.items()
+            if (meter, quantity) in self._counters
+        }
+        if not known:
+            return None, {}
+        oldest = min(reading.at for reading in known.values())
+        return oldest, {source: reading.total_wh for source, reading in known.items()}
+
     def take_reading(self, reading: Reading) -> None:
         """Take in the energy of one interval, from a counter or from a meter's own records."""
         self._tally(reading.meter, reading.quantity, "", READ, 1)

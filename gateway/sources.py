@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from gateway.backfill import ShellyRecords
 from gateway.catalogue import load_map, load_preset
 from gateway.decode.counters import CounterLimits, limits_for
 from gateway.errors import BadSettings
@@ -185,3 +186,13 @@ def _broker(broker: MqttBroker, client_id: str, clock: Callable[[], datetime]) -
         client_id=f"commonwatt-{client_id[:12]}",
         clock=clock,
     )
+
+
+def record_keepers(settings: Settings) -> dict[str, ShellyRecords]:
+    """Devices that keep minute records of their own, by meter."""
+    return {
+        meter.name: ShellyRecords(meter.records_url)
+        for broker in settings.mqtt
+        for meter in broker.meter
+        if meter.records_url is not None
+    }
