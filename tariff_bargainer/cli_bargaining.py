@@ -79,7 +79,7 @@ def compare_command(
         with one_line_errors(mandate):
             allowed = read_mandate(mandate)
     index = read_index(spot)
-    with one_line_errors(old):
+    with one_line_errors(homes):
         old_bills = price_homes(group, own, index=index)
     results = []
     for path in offer:

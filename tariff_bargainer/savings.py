@@ -16,6 +16,7 @@ import numpy as np
 
 from tariff_bargainer.bargaining.dated_bill import bill_by_dates_minor
 from tariff_bargainer.bargaining.minor_units import money_text
+from tariff_bargainer.bargaining.offers import naming_home
 from tariff_bargainer.billing.index_cost import IndexSeries
 from tariff_bargainer.errors import MismatchedHomes
 from tariff_bargainer.profiles.intervals import LoadProfile
@@ -170,12 +171,13 @@ def monthly_savings(
                 raise MismatchedHomes(
                     home=member, problem=f"is billed in {tariff.currency}, not in {currency}"
                 )
-        counterfactual_minor = bill_by_dates_minor(usage[member], old, index=index)
-        actual_minor = (
-            billed
-            if isinstance(billed, int)
-            else bill_by_dates_minor(usage[member], billed, index=index)
-        )
+        with naming_home(member):
+            counterfactual_minor = bill_by_dates_minor(usage[member], old, index=index)
+            actual_minor = (
+                billed
+                if isinstance(billed, int)
+                else bill_by_dates_minor(usage[member], billed, index=index)
+            )
         terms = None
         if reference and member in reference and not isinstance(billed, int):
             # Reference use lies in another year, so it is priced by today's versions.

@@ -5,7 +5,8 @@ home's own figures, for that home's eyes, and the group's figures, for the board
 counts and a histogram, and whether the members' mandate is kept.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -17,7 +18,7 @@ from tariff_bargainer.billing.bill import bill
 from tariff_bargainer.billing.cells import Portfolio
 from tariff_bargainer.billing.index_cost import IndexSeries
 from tariff_bargainer.billing.sweep import sweep
-from tariff_bargainer.errors import MismatchedHomes
+from tariff_bargainer.errors import InsufficientProfile, MismatchedHomes
 from tariff_bargainer.profiles.intervals import LoadProfile
 from tariff_bargainer.tariffs.tariff import Tariff
 
@@ -237,7 +238,8 @@ def price_homes(
             # One object is one tariff, however many homes share it.
             together.setdefault(id(tariff), (tariff, []))[1].append(home)
         else:
-            total = bill(profile, tariff, index=index).annual.total
+            with naming_home(home):
+                total = bill(profile, tariff, index=index).annual.total
             bills[home] = to_minor(total, tariff.currency)
     for tariff, names in together.values():
         portfolio = Portfolio.of([homes[name] for name in names])
@@ -246,6 +248,17 @@ def price_homes(
             # Eight places hold all that a float of this size knows, and drop its last noise.
             bills[name] = to_minor(Decimal(f"{total_float:.8f}"), tariff.currency)
     return {home: bills[home] for home in homes}
+
+
+@contextmanager
+def naming_home(home: str) -> Iterator[None]:
+    """Say which home's profile is insufficient."""
+    try:
+        yield
+    except InsufficientProfile as found:
+        raise InsufficientProfile(
+            reasons=[f"{home}: {reason}" for reason in found.reasons]
+        ) from None
 
 
 def evaluate_offer(

@@ -294,6 +294,18 @@ def test_a_broken_price_line_is_named(street, tmp_path):
     assert "offset" in told
 
 
+def test_a_home_with_gaps_is_named_with_its_folder(street, tmp_path):
+    (tmp_path / "gappy.csv").write_text(
+        "interval_start,import_wh\n2025-01-01T00:00:00Z,5\n2025-01-01T01:00:00Z,\n"
+        "2025-01-01T02:00:00Z,5\n"
+    )
+    told = run(
+        "compare", "--homes", tmp_path, "--old", street / "today.toml",
+        "--offer", street / "tide.toml", code=2,
+    )  # fmt: skip
+    assert f"error: {tmp_path}: gappy: 1 of 3 intervals are missing" in told
+
+
 @pytest.mark.parametrize(
     "command",
     [("profile",), ("compare",), ("floor",), ("savings",), ("archetypes",), ("forecast",)]
