@@ -17,6 +17,7 @@ from cloud.consents import endpoints as consents
 from cloud.consents.offers import usual_offers
 from cloud.consents.repository import all_offers
 from cloud.consents.usecases import publish_offers
+from cloud.data_requests import endpoints as data_requests
 from cloud.database import Database
 from cloud.gateways import endpoints as gateways
 from cloud.ingest.endpoints import batches_route
@@ -42,6 +43,7 @@ ROUTERS = (
     members.router,
     gateways.router,
     consents.router,
+    data_requests.router,
     transparency.router,
     negotiations.router,
     profiles.router,

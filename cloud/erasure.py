@@ -20,6 +20,7 @@ from sqlalchemy import Connection, delete
 from cloud import idempotency
 from cloud.consents import repository as consents
 from cloud.consents.usecases import ALL_PURPOSES
+from cloud.data_requests import repository as data_requests
 from cloud.errors import NotFound
 from cloud.gateways import repository as gateways
 from cloud.members import repository as members
@@ -35,6 +36,7 @@ Eraser = Callable[[Connection, str, datetime], int]
 
 MORE_ERASERS: tuple[Eraser, ...] = (
     lambda connection, household, _now: profiles.forget_home(connection, household),
+    data_requests.forget_household,
 )
 """Erasers of other domain folders; add yours here."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cloud import idempotency
 from cloud.consents import repository as consents
+from cloud.data_requests import repository as data_requests
 from cloud.database import metadata
 from cloud.gateways import repository as gateways
 from cloud.members import repository as members
@@ -16,6 +17,7 @@ from cloud.votes import repository as votes
 
 REPOSITORIES = (
     consents,
+    data_requests,
     gateways,
     idempotency,
     members,
