@@ -137,6 +137,7 @@ def status(config: ConfigOption, json_output: JsonOption = False) -> None:
         counted = asdict(figures(connection))
         answer = {
             **counted,
+            "simulated": settings.simulation is not None,
             "meters": [meter.name for meter in settings.meters],
             "paused": store.fact("paused") is not None,
             "log_fork": _text(store.fact("fork")),
@@ -149,6 +150,8 @@ def status(config: ConfigOption, json_output: JsonOption = False) -> None:
     if json_output:
         write_json(answer)
         return
+    if answer["simulated"]:
+        print("time is simulated: a demonstration, not a home")
     print(f"read {answer['readings_read']}, withheld {answer['readings_withheld']}")
     print(f"waiting {answer['waiting']}, accepted {answer['accepted']}")
     print(f"last sent {answer['last_sent_at'] or 'never'}")

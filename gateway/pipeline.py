@@ -240,7 +240,11 @@ class Pipeline:
             return
         added = add_reading(state.period, piece, resolution, self._zone)
         closed_to = state.closed_to
+        if state.period is None and state.permit is not None and start > closed_to:
+            self._missed(stream, permit, closed_to, start)
         for period in added.withheld:
+            if closed_to > _LONG_AGO:
+                self._missed(stream, permit, max(closed_to, period.start), period.end)
             self._pending.tallies[_key(stream, Withheld.PARTIAL_INTERVAL)] += period.readings
             closed_to = max(closed_to, period.end)
         for period in added.closed:
@@ -251,6 +255,22 @@ class Pipeline:
             state, closed_to=closed_to, period=added.open_period, permit=permit
         )
         self._pending.streams.add(stream)
+
+    def _missed(self, stream: StreamKey, permit: Permit, start: datetime, end: datetime) -> None:
+        """Say openly that whole periods of a stream will never come."""
+        step_s = permit.resolution.step_s
+        intervals = int((end - start).total_seconds()) // step_s if step_s else 1
+        self._pending.gaps.append(
+            GapRecord(
+                meter=stream.meter,
+                quantity=stream.quantity,
+                purpose=stream.purpose,
+                start=start,
+                end=end,
+                reason=GapReason.METER_SILENT,
+                intervals=max(1, intervals),
+            )
+        )
 
     def _why(
         self,

@@ -310,6 +310,7 @@ class LocalPage:
             token=self._token.now(),
             zone=self._daemon.settings.gateway.household_timezone,
             watts=_watts,
+            simulated=self._daemon.settings.simulation is not None,
             **content,
         )
         return HTMLResponse(page, status_code=status)

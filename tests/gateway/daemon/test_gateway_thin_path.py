@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from gateway.errors import CloudUnreachable, WrongSecret
 from gateway.outbox.figures import figures
 from gateway.wire.consent import EventType, Withheld
-from gateway.wire.reading import Purpose, Quantity, Resolution
+from gateway.wire.reading import Purpose, Quantity, Reading, Resolution
 from tests.gateway.fake_coop import FakeCoop, offer
 from tests.gateway.home import Home
 
@@ -208,3 +209,33 @@ def test_the_daemon_runs_and_stops_cleanly(home: Home) -> None:
     home.pair()
     asyncio.run(short())
     assert home.coop.syncs == 1
+
+
+def test_periods_that_will_never_come_are_said_openly(home: Home) -> None:
+    home.pair()
+    home.sync()
+    home.give(quantities=[Quantity.IMPORT_WH])
+    home.sync()
+    begun = home.clock.at
+    minute = timedelta(minutes=1)
+    # From noon, with a quarter of an hour that misses a minute and an hour that is not there.
+    missing = {37, *range(75, 135)}
+    for place in range(180):
+        if place not in missing:
+            home.daemon.pipeline.take_reading(
+                Reading(
+                    meter="main",
+                    quantity=Quantity.IMPORT_WH,
+                    start=begun + place * minute,
+                    end=begun + (place + 1) * minute,
+                    energy_wh=10,
+                )
+            )
+    home.flush()
+    home.send()
+
+    assert {energy_wh for _, energy_wh, _ in home.coop.readings.values()} == {150}
+    gaps = [((gap.start - begun) / minute, (gap.end - begun) / minute) for gap in home.coop.gaps]
+    assert gaps == [(30, 45), (75, 135)]
+    assert {gap.reason for gap in home.coop.gaps} == {"meter_silent"}
+    assert len(home.coop.readings) + sum(gap.intervals for gap in home.coop.gaps) == 12
