@@ -158,11 +158,14 @@ def close_election(connection: Connection, election_id: str, *, now: datetime) -
 
     Raises:
         NotFound: No such vote.
-        StateConflict: It was counted, or fewer ballots than the quorum were cast.
+        StateConflict: It has not closed, it was counted, or fewer ballots than the quorum were
+            cast.
     """
     election = _require(connection, election_id)
     if election.closed_at is not None:
         raise StateConflict(f"the vote {election_id} was counted already")
+    if now < election.closes_at:
+        raise StateConflict(f"the vote {election_id} has not closed: counts are sealed until then")
     ballots = repository.ballots_in_box(connection, election_id)
     if len(ballots) < election.quorum:
         raise StateConflict(
