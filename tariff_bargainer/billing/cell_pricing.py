@@ -254,7 +254,10 @@ def demand_cost(reduction: Reduction, charge: DemandCharge, tariff: Tariff) -> F
         found = peaks[:, :, 0 if across else position]
         if charge.ratchet:
             found = _ratcheted(reduction, charge, found)
-        billed = np.maximum(found, float(charge.minimum_kw))
+        billed = np.maximum(found, float(charge.minimum_kw)) if charge.minimum_kw else found
+        if len(priced.tiers) == 1:
+            cost += billed * (float(priced.tiers[0].rate) * occurs[:, position])
+            continue
         low = 0.0
         for tier in priced.tiers:
             high = np.inf if tier.upto is None else float(tier.upto)

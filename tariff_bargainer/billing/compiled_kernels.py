@@ -145,21 +145,43 @@ def _sum_runs(loads: Loads, run_start: NDArray[np.int64], sums: Floats) -> None:
 def highest_by_group(values: Floats, groups: NDArray[np.int64], n_groups: int) -> Floats:
     """See `kernels.highest_by_group`."""
     highest = np.zeros((len(groups), len(values), n_groups))
+    # Neighbouring columns are mostly of one group, so each grouping becomes a few stretches.
+    starts, stretch_groups, offsets = [], [], [0]
+    for group in groups:
+        first = np.flatnonzero(np.diff(group, prepend=group[0] - 1))
+        starts.append(np.append(first, len(group)))
+        stretch_groups.append(np.append(group[first], 0))
+        offsets.append(offsets[-1] + len(first) + 1)
     with ONE_AT_A_TIME:
-        _highest_by_group(values, groups.astype(np.uint32), highest)
+        _highest_by_group(
+            values,
+            np.concatenate(starts).astype(np.int64),
+            np.concatenate(stretch_groups).astype(np.int64),
+            np.array(offsets, dtype=np.int64),
+            highest,
+        )
     return highest
 
 
-@njit(parallel=True, cache=True)
-def _highest_by_group(values: Floats, groups: NDArray[np.uint32], highest: Floats) -> None:
-    """Keep the highest value of each group of columns; a row stays in cache for all groupings."""
+@njit(parallel=True, cache=True, fastmath={"nnan", "nsz"})
+def _highest_by_group(
+    values: Floats,
+    starts: NDArray[np.int64],
+    stretch_groups: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    highest: Floats,
+) -> None:
+    """Keep the highest value of each stretch; a row stays in cache for all groupings."""
     for row in prange(values.shape[0]):
         source = values[row]
-        for grouping in range(len(groups)):
-            group = groups[grouping]
+        for grouping in range(len(offsets) - 1):
             target = highest[grouping, row]
-            for column in range(len(group)):
-                target[group[column]] = max(source[column], target[group[column]])
+            for stretch in range(offsets[grouping], offsets[grouping + 1] - 1):
+                top = 0.0
+                for column in range(starts[stretch], starts[stretch + 1]):
+                    top = max(top, source[column])
+                group = stretch_groups[stretch]
+                target[group] = max(top, target[group])
 
 
 def chronological_cost(
