@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, Table, select
+from sqlalchemy import Connection, RowMapping, Select, Table, func, select
 from sqlalchemy.exc import DatabaseError
 
 from solar_fund.errors import EntryInvalid, FundError, LedgerDamaged
@@ -93,7 +93,7 @@ def verify_chain(connection: Connection, expected_head: ChainHead | None = None)
         expected_head: A head published earlier; detects a journal cut short or written anew.
     """
     head = chain_head(connection)
-    replay = _Replay(expected_head)
+    replay = _Replay(connection, expected_head)
     try:
         try:
             _replay_in_bulk(connection, replay, head.seq)
@@ -146,12 +146,12 @@ def movement_row(movement: Movement) -> dict[str, Any]:
 class _Replay:
     """The books as the journal alone makes them."""
 
-    def __init__(self, expected_head: ChainHead | None) -> None:
+    def __init__(self, connection: Connection, expected_head: ChainHead | None) -> None:
         self.expected_head = expected_head
         self.seq = 0
         self.hash = GENESIS_HASH
         self.recorded_at = ""
-        self.source = _ReplaySource()
+        self.source = _ReplaySource(connection)
         self.books = Books(self.source)
 
     def step(
@@ -185,6 +185,7 @@ class _Replay:
             raise LedgerDamaged(seq, "its rows in ledger_movement differ from its body")
         self._check_published(seq, row["hash"])
         self.seq, self.hash, self.recorded_at = seq, row["hash"], row["recorded_at"]
+        self.source.seq = seq
 
     def _check_hash(self, seq: int, row: RowMapping) -> None:
         body, digest = row["body"], row["hash"]
@@ -226,7 +227,6 @@ class _Replay:
         legs = [leg.as_list() for leg in applied.moved] if applied.worked_out else None
         if fields.get("applied") != legs:
             raise LedgerDamaged(seq, "the legs it applied differ from what the rules give")
-        self.source.remember(record, applied.movements, applied.about_seq)
         return applied.movements
 
     def _account_rows(self, record: JournalRecord) -> list[dict[str, Any]]:
@@ -242,25 +242,15 @@ class _Replay:
 
 
 class _ReplaySource:
-    """A `BooksSource` with nothing but what was replayed."""
+    """A `BooksSource` that gives out nothing but what was replayed.
 
-    def __init__(self) -> None:
-        self.records: dict[int, JournalRecord] = {}
-        self.reversals: dict[int, int] = {}
-        self.history: dict[tuple[str, str], list[tuple[str, int]]] = {}
+    The originals of reversals and the sums of assertions are few and far between: they are read
+    from the rows already checked instead of being kept in memory for a journal of any length.
+    """
 
-    def remember(
-        self, record: JournalRecord, movements: tuple[Movement, ...], about_seq: int | None
-    ) -> None:
-        if record.kind in {"entry", "post"}:
-            self.records[record.seq] = record
-        if record.kind == "reverse" and about_seq is not None:
-            self.reversals[about_seq] = record.seq
-        for movement in movements:
-            if movement.posted_minor:
-                key = (movement.account, movement.currency)
-                moved = (movement.effective_at, movement.posted_minor)
-                self.history.setdefault(key, []).append(moved)
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.seq = 0
 
     def account(self, _name: str, /) -> Account | None:
         """Accounts opened so far are remembered by the books."""
@@ -271,18 +261,31 @@ class _ReplaySource:
         return NO_BALANCE
 
     def posted_before(self, account: str, currency: str, as_of: str, /) -> int:
-        moved = self.history.get((account, currency), ())
-        return sum(posted_minor for effective_at, posted_minor in moved if effective_at < as_of)
+        total = self.connection.execute(
+            select(func.coalesce(func.sum(MOVEMENT.c.posted_minor), 0)).where(
+                MOVEMENT.c.account == account,
+                MOVEMENT.c.currency == currency,
+                MOVEMENT.c.effective_at < as_of,
+                MOVEMENT.c.seq <= self.seq,
+            )
+        ).scalar_one()
+        return int(total)
 
     def pending(self, _seq: int, /) -> Pending | None:
         """Reservations made so far are remembered by the books."""
         return None
 
     def record(self, seq: int, /) -> JournalRecord | None:
-        return self.records.get(seq)
+        if seq > self.seq:
+            return None
+        row = self.connection.execute(
+            select(JOURNAL.c.body, JOURNAL.c.hash).where(JOURNAL.c.seq == seq)
+        ).first()
+        return None if row is None else record_from_body(row.body, row.hash)
 
-    def reversed_by(self, seq: int, /) -> int | None:
-        return self.reversals.get(seq)
+    def reversed_by(self, _seq: int, /) -> int | None:
+        """Reversals made so far are remembered by the books."""
+        return None
 
     def closed_before(self) -> str | None:
         """Closed periods so far are remembered by the books."""

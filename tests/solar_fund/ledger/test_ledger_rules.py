@@ -163,6 +163,7 @@ def test_a_reversal_mirrors_an_entry_once(funded_ledger):
     assert posted(funded_ledger, ANNA_CAPITAL) == -100_000
     with pytest.raises(ReversalRefused):
         funded_ledger.reverse_entry(entry.seq, idempotency_key="r2", reason="again")
+    assert funded_ledger.verify_chain().is_whole
 
 
 def test_a_posted_part_can_be_reversed_but_a_reversal_or_reservation_cannot(funded_ledger):
@@ -218,6 +219,7 @@ def test_a_balance_assertion_holds_or_is_refused_and_then_guards_the_past(ledger
     with pytest.raises(AssertedBalanceWouldChange):
         ledger.post_entry(pay_in(1, effective_at=OCTOBER + timedelta(days=3)))
     ledger.post_entry(pay_in(1))
+    assert ledger.verify_chain().is_whole
 
 
 def test_accounts_open_once_and_refuse_what_they_may_not_hold(ledger):
