@@ -125,6 +125,49 @@ def check_command(
         raise typer.Exit(EXIT_DIFFERENT)
 
 
+@app.command(
+    "pack",
+    epilog="Example: tariff-bargainer auction pack --rules tender.toml --homes street/ "
+    '--timezone Europe/Vienna --issuer "Harbour Lane Energy" --out pack/',
+)
+def pack_command(
+    rules: RulesOption,
+    homes: Annotated[Path, typer.Option(help="Folder with one load CSV per home.")],
+    timezone: Annotated[str, typer.Option(help="IANA zone of the homes' clock.")],
+    issuer: Annotated[str, typer.Option(help="Name of the cooperative.")],
+    out: Annotated[Path, typer.Option(help="Folder to write to; made when absent.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Write what suppliers are sent; refuses a load below the privacy floor."""
+    from tariff_bargainer.bargaining.auction_file import read_tender
+    from tariff_bargainer.bargaining.tender_pack import make_tender_pack
+    from tariff_bargainer.cli_bargaining_input import one_line_errors, read_homes
+    from tariff_bargainer.profiles.load_csv import read_load_csv
+    from tariff_bargainer.profiles.load_profile import stack_profiles, typical_day_profile
+
+    with one_line_errors(rules):
+        fixed, _ = read_tender(rules, read_load=read_load_csv)
+    group = read_homes(homes)
+    with one_line_errors(homes):
+        stacked, start, step_s = stack_profiles(group.values())
+        load = typical_day_profile(stacked, start=start, step_s=step_s, timezone=timezone)
+        pack = make_tender_pack(fixed, load, issuer=issuer)
+    files = {
+        "tender.json": pack.json_text,
+        "load.csv": pack.csv_text,
+        "tender.html": pack.html_text,
+    }
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (out / name).write_text(text, encoding="utf-8")
+    except OSError as failed:
+        typer.echo(f"error: {out}: cannot be written ({failed.strerror}); choose another", err=True)
+        raise typer.Exit(EXIT_BAD_INPUT) from None
+    written = [str(out / name) for name in files]
+    print(json.dumps({"files": written}) if as_json else "\n".join(written))
+
+
 def _plain(claimed: Any) -> str:
     return json.dumps(claimed, default=str)
 

@@ -226,6 +226,34 @@ def test_an_auction_is_sealed_decided_and_counted_again(street, tmp_path):
     assert told["differs_in"] == ["lots"]
 
 
+def test_a_tender_pack_of_a_small_street_is_refused(street, tmp_path):
+    told = run(
+        "auction", "pack", "--rules", street / "tender.toml", "--homes", street / "homes",
+        "--timezone", "UTC", "--issuer", "Harbour Lane", "--out", tmp_path / "pack", code=2,
+    )  # fmt: skip
+    assert "12 homes, at least 100 are needed" in told
+    assert not (tmp_path / "pack").exists()
+
+
+def test_a_tender_pack_of_a_hundred_homes_is_written(street, tmp_path):
+    homes = tmp_path / "homes"
+    homes.mkdir()
+    rows = (street / "homes" / "home-001.csv").read_text()
+    for number in range(100):
+        (homes / f"h{number:03d}.csv").write_text(rows)
+    (tmp_path / "tender.toml").write_text(TENDER.replace("home-001", "h001"))
+    found = json.loads(
+        run(
+            "auction", "pack", "--rules", tmp_path / "tender.toml", "--homes", homes,
+            "--timezone", "UTC", "--issuer", "Harbour Lane", "--out", tmp_path / "pack", "--json",
+        )
+    )  # fmt: skip
+    assert [Path(name).name for name in found["files"]] == [
+        "tender.json", "load.csv", "tender.html",
+    ]  # fmt: skip
+    assert json.loads((tmp_path / "pack" / "tender.json").read_text())["homes"] == 100
+
+
 def test_savings_carry_their_evidence(street):
     new = street / "new.toml"
     new.write_text(TARIFF.replace("0.31", "0.279"))
@@ -313,7 +341,7 @@ def test_a_home_with_gaps_is_named_with_its_folder(street, tmp_path):
         ("negotiate", verb)
         for verb in ("open", "offer", "ask", "accept", "leave", "simulate", "packages")
     ]
-    + [("auction", verb) for verb in ("seal", "run", "check")],
+    + [("auction", verb) for verb in ("seal", "run", "check", "pack")],
 )
 def test_every_command_shows_an_example(command):
     assert "Example: tariff-bargainer" in run(*command, "--help").replace("\n", " ")

@@ -48,11 +48,11 @@ def test_a_weather_driven_pool_is_forecast_with_skill_and_honest_intervals():
 
 
 def test_a_forecast_knows_nothing_of_its_own_day_or_later():
-    pool, _ = weather_pool(150)
+    pool, _ = weather_pool(120)
     changed = np.array(pool.import_wh)
-    changed[145 * 24 :] *= 3
+    changed[115 * 24 :] *= 3
     other = LoadProfile(start=START, step_s=3600, import_wh=changed)
-    kwargs = {"timezone": "UTC", "first_day": 145, "days": 1}
+    kwargs = {"timezone": "UTC", "first_day": 115, "days": 1, "calibration_days": 21}
     np.testing.assert_array_equal(
         forecast_day_ahead(pool, **kwargs).quantiles_wh,
         forecast_day_ahead(other, **kwargs).quantiles_wh,

@@ -1,0 +1,195 @@
+"""What suppliers are sent: the released load, the rules, the deadlines, and the form of an offer.
+
+Made as JSON, CSV and a page of HTML that prints well. The pack checks once more that no cell of the
+load is below the privacy floor; it cannot be made from a profile that was not fit for release.
+"""
+
+import csv
+import json
+from dataclasses import dataclass
+from html import escape
+from io import StringIO
+from typing import Any
+
+from tariff_bargainer.bargaining.auction_rules import AuctionRules
+from tariff_bargainer.bargaining.minor_units import from_minor, money_text
+from tariff_bargainer.bargaining.offer_file import OFFER_FORMAT, TERM_MONTHS_MAX
+from tariff_bargainer.errors import NegotiationFault
+from tariff_bargainer.profiles.load_profile import DAY_TYPES, HOURS, MONTHS, TypicalDayProfile
+
+FORMAT = "commonwatt-tender-pack/1"
+HOMES_MIN = 100
+"""Least homes in any cell of what leaves the cooperative."""
+TOP_SHARE_MAX = 0.15
+"""Largest share of one home in any cell."""
+
+OFFER_SCHEMA: dict[str, Any] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "title": "Offer",
+    "type": "object",
+    "required": ["format", "supplier", "term_months", "tariff"],
+    "additionalProperties": False,
+    "properties": {
+        "format": {"const": OFFER_FORMAT},
+        "id": {"type": "string"},
+        "supplier": {"type": "string", "minLength": 1},
+        "term_months": {"type": "integer", "minimum": 1, "maximum": TERM_MONTHS_MAX},
+        "green_share": {"type": "number", "minimum": 0, "maximum": 1},
+        "valid_until": {"type": "string", "format": "date-time"},
+        "conditions": {"type": "array", "maxItems": 50, "items": {"type": "string"}},
+        "tariff": {"type": "object", "description": "A tariff in the form commonwatt-tariff/1."},
+    },
+}
+"""JSON Schema of an offer; the tariff inside has its own form."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenderPack:
+    """The files of a tender pack.
+
+    Attributes:
+        json_text: Everything, for programs.
+        csv_text: The load: one line per month, day type and hour.
+        html_text: Everything, for people; prints on a few pages.
+    """
+
+    json_text: str
+    csv_text: str
+    html_text: str
+
+
+def make_tender_pack(
+    rules: AuctionRules,
+    load: TypicalDayProfile,
+    *,
+    issuer: str,
+    homes_min: int = HOMES_MIN,
+    top_share_max: float = TOP_SHARE_MAX,
+) -> TenderPack:
+    """Put a tender pack together.
+
+    Args:
+        rules: What the tender is decided by.
+        load: The released typical days.
+        issuer: Name of the cooperative.
+        homes_min: Least homes in any cell with hours.
+        top_share_max: Largest share of one home in any such cell.
+
+    Raises:
+        NegotiationFault: A cell of the load is below the privacy floor.
+    """
+    _require_releasable(load, homes_min, top_share_max)
+    rows = [
+        {
+            "month": month + 1,
+            "day_type": DAY_TYPES[day],
+            "hour": hour,
+            "energy_kwh": int(load.energy_wh[month, day, hour]) / 1000,
+            "hours": float(load.hours[month, day, hour]),
+        }
+        for month in range(MONTHS)
+        for day in range(len(DAY_TYPES))
+        for hour in range(HOURS)
+        if load.hours[month, day, hour] > 0
+    ]
+    facts = {
+        "format": FORMAT,
+        "issuer": issuer,
+        "tender": rules.tender,
+        "currency": rules.currency,
+        "opens_at": rules.opens_at.isoformat(),
+        "closes_at": rules.closes_at.isoformat(),
+        "rule": rules.rule,
+        "reserve": str(from_minor(rules.reserve_minor, rules.currency)),
+        "weights": {
+            "green_per_year": str(from_minor(rules.weights.green_minor_per_year, rules.currency)),
+            "term_per_month": str(from_minor(rules.weights.term_minor_per_month, rules.currency)),
+            "exit_fee_share": str(rules.weights.exit_fee_share),
+        },
+        "lots": [
+            {
+                "id": lot.lot_id,
+                "term_months": lot.term_months,
+                "green_share_min": str(lot.green_share_min),
+                "pricing": lot.pricing,
+            }
+            for lot in rules.lots
+        ],
+        "homes": load.homes_total,
+        "timezone": load.timezone,
+        "load": rows,
+        "offer_schema": OFFER_SCHEMA,
+    }
+    return TenderPack(
+        json_text=json.dumps(facts, indent=1, ensure_ascii=False) + "\n",
+        csv_text=_csv(rows),
+        html_text=_html(rules, load, issuer),
+    )
+
+
+def _require_releasable(load: TypicalDayProfile, homes_min: int, top_share_max: float) -> None:
+    used = load.hours > 0
+    fewest = int(load.homes[used].min(initial=load.homes_total))
+    largest = float(load.top_share[used].max(initial=0.0))
+    if fewest < homes_min:
+        raise NegotiationFault(
+            f"a cell of the load holds {fewest} homes, at least {homes_min} are needed: release a "
+            "coarser profile or a larger group"
+        )
+    if largest > top_share_max:
+        raise NegotiationFault(
+            f"one home makes {largest:.0%} of a cell, at most {top_share_max:.0%} may be: release "
+            "a coarser or a noised profile"
+        )
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    text = StringIO()
+    writer = csv.DictWriter(
+        text, ["month", "day_type", "hour", "energy_kwh", "hours"], lineterminator="\n"
+    )
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _html(rules: AuctionRules, load: TypicalDayProfile, issuer: str) -> str:
+    total_mwh = int(load.energy_wh.sum()) / 1e6
+    lots = "".join(
+        f"<tr><td>{escape(lot.lot_id)}</td><td>{lot.term_months or 'any'}</td>"
+        f"<td>{lot.green_share_min:.0%}</td><td>{escape(lot.pricing)}</td></tr>"
+        for lot in rules.lots
+    )
+    months = "".join(
+        f"<tr><th scope='row'>{month + 1}</th>"
+        f"<td>{int(load.energy_wh[month, 0].sum()) / 1e6:,.2f}</td>"
+        f"<td>{int(load.energy_wh[month, 1].sum()) / 1e6:,.2f}</td></tr>"
+        for month in range(MONTHS)
+    )
+    weights = rules.weights
+    currency = rules.currency
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Tender {escape(rules.tender)}</title>
+<style>
+body {{ font: 11pt/1.5 sans-serif; max-width: 46rem; margin: 2rem auto; color: #10212b }}
+table {{ border-collapse: collapse; margin: .5rem 0 1.5rem }}
+td, th {{ border-bottom: 1px solid #ccd6db; padding: .3rem .9rem .3rem 0; text-align: left }}
+</style></head><body>
+<h1>Tender {escape(rules.tender)}</h1>
+<p>{escape(issuer)} asks for offers to supply {load.homes_total} homes, {total_mwh:,.1f} MWh in the
+period of the profile. Bids are sealed from {rules.opens_at:%d %B %Y %H:%M %Z} and taken until
+<strong>{rules.closes_at:%d %B %Y %H:%M %Z}</strong>.</p>
+<h2>Lots</h2>
+<table><tr><th>Lot</th><th>Months</th><th>Green at least</th><th>Pricing</th></tr>{lots}</table>
+<h2>How bids are scored</h2>
+<p>Score = {money_text(rules.reserve_minor, currency)} - cost of the published load
++ green share x {money_text(weights.green_minor_per_year, currency)}
++ (months - 12) x {money_text(weights.term_minor_per_month, currency)}
+- {weights.exit_fee_share} x exit fees. The rule is {escape(rules.rule)}; a bid below zero cannot
+win. Anyone can count again from the published files.</p>
+<h2>Load by month [MWh]</h2>
+<table><tr><th>Month</th><th>Weekdays</th><th>Weekends</th></tr>{months}</table>
+<p>Hours are those of {escape(load.timezone)}. The full profile and the form of an offer are in the
+CSV and JSON files of this pack.</p>
+</body></html>
+"""
