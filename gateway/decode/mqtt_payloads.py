@@ -72,8 +72,6 @@ class ValueRule:
         """
         number = self._number(payload)
         if number is None:
-            number = self.default
-        if number is None:
             return None
         factor = self.factor if unit is None else self.scale * UNITS[unit][1]
         return to_canonical(self.kind, number, factor)
@@ -234,8 +232,17 @@ class Preset:
                 number = rule.value(parsed, said.get(rule.quantity))
                 if number is not None:
                     quantities[rule.quantity] = number
+            self._add_defaults(message, quantities)
         add_derived(quantities, self.derived)
         return quantities
+
+    def _add_defaults(self, message: MessageRule, quantities: dict[str, int | float]) -> None:
+        """Absence means something only beside a counter of the same message that is there."""
+        if not any(rule.kind.counter and rule.quantity in quantities for rule in message.values):
+            return
+        for rule in message.values:
+            if rule.default is not None:
+                quantities.setdefault(rule.quantity, rule.default)
 
     def complete(self, quantities: dict[str, int | float]) -> None:
         """Add the sums whose terms came in different messages."""

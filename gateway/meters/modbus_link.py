@@ -106,6 +106,7 @@ class ModbusLink:
         self._free_at = 0.0
         self._waiting = False
         self._strays = 0
+        self._sent = b""
         self._lock = asyncio.Lock()
 
     @property
@@ -226,8 +227,14 @@ class ModbusLink:
         return f"{self.address} unit {unit}, {block}"
 
     def _packet(self, sending: bool, data: bytes) -> bytes:
-        if not sending and not self._waiting:
+        """See all bytes that come and go; called by pymodbus."""
+        if sending:
+            self._sent = data
+        elif not self._waiting:
             self._strays += len(data)
+        elif not isinstance(self.address, TcpAddress) and data.startswith(self._sent):
+            # Some RS485 sticks hear themselves. No reply begins with its whole request.
+            return data[len(self._sent) :]
         return data
 
     def _new_client(self) -> AsyncModbusTcpClient | AsyncModbusSerialClient:

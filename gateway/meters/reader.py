@@ -13,6 +13,9 @@ from gateway.meters.modbus_link import ModbusLink
 from gateway.meters.read_plan import IDENTITY, Block, PlannedBlock, ReadPlan, plan_reads
 from gateway.meters.sunspec import locate
 
+RELEARN_ROUNDS = 1_000
+"""After so many rounds, what a meter should have but refused is asked for again."""
+
 _ILLEGAL_ADDRESS = 2
 _ILLEGAL_VALUE = 3
 
@@ -66,6 +69,7 @@ class MeterReader:
         self._clock = clock
         self._located = not meter_map.sunspec_models
         self._plan = plan_reads(meter_map, with_identity=True) if self._located else None
+        self._rounds = 0
 
     @property
     def plan(self) -> ReadPlan:
@@ -79,9 +83,14 @@ class MeterReader:
             MeterFault: The meter did not answer, or not to what was asked. Nothing that was read
                 before the fault is used: it may be as wrong as what came after.
         """
-        plan = self._plan or await self._locate()
+        plan = self._plan or await self._first_plan()
+        self._rounds += 1
+        if self._rounds % RELEARN_ROUNDS == 0 and self._missed(plan):
+            plan = await self._first_plan()
         while True:
             if not plan.blocks:
+                # A meter that was only starting up gets another chance in its next round.
+                self._plan = None
                 raise MeterFault(
                     place=f"{self.link.address} unit {self.unit}",
                     problem=f"refuses every register of {self.meter_map.name}; is the map right",
@@ -126,12 +135,20 @@ class MeterReader:
             self.unit, block, timeout_s=limits.timeout_s, pause_s=limits.pause_s
         )
 
-    async def _locate(self) -> ReadPlan:
-        self.meter_map = await locate(
-            self.link, self.unit, self.meter_map, timeout_s=self.meter_map.limits.timeout_s
-        )
+    async def _first_plan(self) -> ReadPlan:
+        """A plan that knows of no refusals yet; a SunSpec meter is looked for first."""
+        if not self._located:
+            self.meter_map = await locate(
+                self.link, self.unit, self.meter_map, timeout_s=self.meter_map.limits.timeout_s
+            )
+            self._located = True
         self._plan = plan_reads(self.meter_map, with_identity=True)
         return self._plan
+
+    def _missed(self, plan: ReadPlan) -> tuple[str, ...]:
+        """What the meter refuses although its map does not call it optional."""
+        wanted = plan.absent - {IDENTITY}
+        return tuple(sorted(name for name in wanted if not self.meter_map.points[name].optional))
 
     def _is_counter(self, name: str) -> bool:
         point = self.meter_map.points.get(name)
@@ -146,13 +163,7 @@ class MeterReader:
             taken_at=taken_at,
             quantities=inverted(quantities) if self._inverted else quantities,
             identity=None if identity is None else identity.value(registers),
-            absent=tuple(
-                sorted(
-                    name
-                    for name in plan.absent - {IDENTITY}
-                    if not self.meter_map.points[name].optional
-                )
-            ),
+            absent=self._missed(plan),
         )
 
 

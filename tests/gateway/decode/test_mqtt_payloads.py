@@ -125,6 +125,13 @@ def test_no_payload_at_all_brings_a_preset_down(payload: bytes) -> None:
             assert all(isinstance(number, int | float) for number in out.values())
 
 
+def test_a_relay_without_a_meter_exports_nothing_known() -> None:
+    topic = "shellyplus1-1/status/switch:0"
+    assert decode("shelly_gen2_switch", topic, {"id": 0, "output": True}) == {}
+    with_meter = decode("shelly_gen2_switch", topic, {"aenergy": {"total": 12.0}})
+    assert with_meter == {"total_wh": 12, "export_wh": 0, "import_wh": 12}
+
+
 def test_a_unit_the_device_states_is_heeded_and_a_wrong_one_refused() -> None:
     preset = load_preset("home_assistant_statestream")
     said = preset.unit_said("ha/sensor/grid_import_energy/unit_of_measurement", b'"MWh"')

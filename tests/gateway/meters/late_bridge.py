@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from pymodbus.framer.rtu import FramerRTU
 
@@ -25,6 +25,8 @@ class LateBridge:
         delays_s: Wait before each reply, one after the other; none once they are used up.
         refuse: Lengths of blocks that are refused with exception 2.
         units: Which units answer.
+        echo: Whether the bridge hears what it says itself.
+        damage: Replies to spoil, by number from 0, and how.
     """
 
     def __init__(
@@ -33,10 +35,14 @@ class LateBridge:
         *,
         refuse: set[int] | None = None,
         units: tuple[int, ...] = (1,),
+        echo: bool = False,
+        damage: dict[int, Callable[[bytes], bytes]] | None = None,
     ) -> None:
         self.delays_s = list(delays_s or [])
         self.refuse = refuse or set()
         self.units = units
+        self.echo = echo
+        self.damage = damage or {}
         self.requests: list[tuple[int, int, int]] = []
         self._writers: list[asyncio.StreamWriter] = []
         self._line: asyncio.Queue[bytes] = asyncio.Queue()
@@ -77,6 +83,8 @@ class LateBridge:
             else:
                 words = b"".join((address + offset).to_bytes(2, "big") for offset in range(count))
                 reply = bytes([unit, function, len(words)]) + words
+            framed = (frame if self.echo else b"") + with_crc(reply)
+            spoil = self.damage.pop(len(self.requests) - 1, None)
             for writer in self._writers:
                 with contextlib.suppress(ConnectionError):
-                    writer.write(with_crc(reply))
+                    writer.write(framed if spoil is None else spoil(framed))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -17,7 +18,7 @@ from gateway.decode.registers import RegisterType, WordOrder
 from gateway.errors import MeterFault
 from gateway.meters.modbus_link import ModbusLink, RtuAddress, RtuOverTcpAddress
 from gateway.meters.reader import MeterReader
-from tests.gateway.meters.late_bridge import LateBridge
+from tests.gateway.meters.late_bridge import LateBridge, with_crc
 from tests.gateway.meters.wires import pymodbus_server, serial_pair
 
 ADDRESSES = {
@@ -168,6 +169,38 @@ def test_no_pattern_of_late_replies_mislabels_a_reading(
             return read
 
     assert mislabelled(asyncio.run(run())) == []
+
+
+async def test_a_stick_that_hears_itself_is_put_up_with() -> None:
+    async with LateBridge(echo=True).serving() as port:
+        link = ModbusLink(bridge_address(port), quiet_s=0.01)
+        failed, read = await rounds(MeterReader(link, self_naming_map(0.3), 1), 3)
+        link.close()
+    assert failed == 0
+    assert read == [ADDRESSES] * 3
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda frame: frame[:-1] + bytes([frame[-1] ^ 1]),
+        lambda frame: frame[: len(frame) // 2],
+        lambda frame: b"\x00\xff\x07" + frame[3:],
+        lambda frame: frame + frame,
+        lambda frame: with_crc(frame[:-4]),
+        lambda frame: b"",
+    ],
+    ids=["crc", "cut", "garbage", "twice", "short", "lost"],
+)
+async def test_a_damaged_reply_is_never_taken_for_a_reading(
+    spoil: Callable[[bytes], bytes],
+) -> None:
+    async with LateBridge(damage={1: spoil, 4: spoil}).serving() as port:
+        link = ModbusLink(bridge_address(port), quiet_s=0.02)
+        _, read = await rounds(MeterReader(link, self_naming_map(0.15), 1), 3)
+        link.close()
+    assert mislabelled(read) == []
+    assert len(read) == 3
 
 
 async def test_two_meters_on_a_bus_never_take_each_others_late_reply() -> None:

@@ -18,6 +18,7 @@ from gateway.errors import LinkDown, MeterFault, MeterSilent
 from gateway.meters.modbus_link import ModbusLink, RtuAddress, RtuOverTcpAddress, TcpAddress
 from gateway.meters.reader import MeterReader, MeterReading
 from tests.gateway.meters.late_bridge import LateBridge
+from tests.gateway.meters.test_late_replies import ADDRESSES, self_naming_map
 from tests.gateway.meters.wires import (
     free_port,
     libmodbus_server,
@@ -175,6 +176,20 @@ async def test_a_required_register_that_is_refused_is_named() -> None:
         reading = await read_once(ModbusLink(TcpAddress(host="127.0.0.1", port=port)), meter_map, 1)
     assert reading.absent == ("export_wh", "import_wh")
     assert reading.quantities["frequency_hz"] == meter_map.golden[0].expect["frequency_hz"]
+
+
+async def test_what_was_refused_while_a_meter_started_up_is_asked_for_again() -> None:
+    everything = set(range(1, 126))
+    bridge = LateBridge(refuse=everything)
+    async with bridge.serving() as port:
+        address = RtuOverTcpAddress(host="127.0.0.1", port=port, settings=SerialDefaults())
+        link = ModbusLink(address, quiet_s=0.01)
+        reader = MeterReader(link, self_naming_map(0.3), 1)
+        with pytest.raises(MeterFault, match="refuses every register"):
+            await reader.read()
+        bridge.refuse = set()
+        assert (await reader.read()).quantities == ADDRESSES
+        link.close()
 
 
 async def test_a_wire_that_cannot_be_opened_is_told_from_a_silent_meter() -> None:
