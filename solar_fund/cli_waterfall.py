@@ -111,7 +111,8 @@ def _settle_into(
         held = -ledger.balance(RESERVE, currency).posted_minor
         now = replace(settlement, carried_loss_minor=carried, reserve_minor=held)
         split = split_savings(now, voted)
-        accounts = accounts_of_split(split)
+        known = {account.name for account in ledger.accounts()}
+        accounts = [account for account in accounts_of_split(split) if account.name not in known]
         for start in range(0, len(accounts), ACCOUNTS_PER_BATCH):
             ledger.open_accounts(accounts[start : start + ACCOUNTS_PER_BATCH])
         ledger.post_entries(settlement_drafts(split, authorised_by=authorised_by))

@@ -134,16 +134,13 @@ SUSPENSE = "Assets:Suspense"
 MEASUREMENT_RESERVE = "Liabilities:MeasurementReserve"
 EQUALISATION = "Assets:Equalisation"
 POCKET = "Liabilities:Pocket"
-PAYOUTS_IN_TRANSIT = "Liabilities:PayoutsInTransit"
 COSTS_PAYABLE = "Liabilities:CostsPayable"
 WITHHOLDING = "Liabilities:Withholding"
 COMMUNITY_POT = "Liabilities:CommunityPot"
 RESERVE = "Equity:Reserve"
 SINKING_FUND = "Equity:SinkingFund"
 CAPITAL = "Equity:Capital"
-PROJECT_INCOME = "Income:Projects"
 DATA_INCOME = "Income:DataRequests"
-RUNNING_COSTS = "Expenses:RunningCosts"
 
 
 def standard_chart(*currencies: str) -> tuple[Account, ...]:
@@ -159,7 +156,6 @@ def standard_chart(*currencies: str) -> tuple[Account, ...]:
         COMMUNITY_POT,
         RESERVE,
         SINKING_FUND,
-        PAYOUTS_IN_TRANSIT,
     )
     plain = (
         BANK,
@@ -168,9 +164,7 @@ def standard_chart(*currencies: str) -> tuple[Account, ...]:
         SETTLEMENT_CLEARING,
         COSTS_PAYABLE,
         WITHHOLDING,
-        PROJECT_INCOME,
         DATA_INCOME,
-        RUNNING_COSTS,
     )
     return (
         *(Account(name=name, currencies=currencies, no_overdraft=True) for name in protected),
@@ -179,12 +173,12 @@ def standard_chart(*currencies: str) -> tuple[Account, ...]:
     )
 
 
-def member_chart(member_id: str, currency: str) -> tuple[Account, ...]:
+def member_chart(member_id: str, *currencies: str) -> tuple[Account, ...]:
     """The two sub-accounts of a member: pocket (owed to the member) and capital (in the fund)."""
     return tuple(
         Account(
             name=member_account(parent, member_id),
-            currencies=(currency,),
+            currencies=currencies,
             no_overdraft=True,
             member_id=member_id,
         )

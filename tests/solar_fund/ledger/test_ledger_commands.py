@@ -74,7 +74,7 @@ def test_a_wrong_option_gets_one_clear_line(database, arguments):
 
 def test_a_ledger_is_begun_settled_into_and_proved_by_commands_alone(tmp_path):
     database, savings = str(tmp_path / "new.db"), tmp_path / "savings.csv"
-    run("init", database, "--currency", "EUR")
+    run("init", database, "--currency", "EUR", "--currency", "GBP")
     assert "exists already" in run("init", database, "--currency", "EUR", exit_code=2)
     savings.write_text("member_id,saving\nben,-30.00\nanna,10.00\n")
     settle = ["waterfall", str(savings), "--into", database, "--json", "--period"]
