@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Protocol
 
-import httpx
 import msgspec
 
 from gateway.errors import BadPayload, CloudUnreachable, GatewayError
 from gateway.meters.source import Sample
+from gateway.uplink.lean_httpx import httpx
 
 HOLE_MIN = timedelta(minutes=3)
 """A shorter silence is bridged by the counter alone."""

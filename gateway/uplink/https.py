@@ -7,9 +7,8 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import TypeVar
 
-import httpx
-
 from gateway.errors import CloudRefused, CloudUnreachable
+from gateway.uplink.lean_httpx import httpx
 from gateway.wire import codec
 from gateway.wire.batch import BatchAnswer
 from gateway.wire.errors import WireError
