@@ -68,6 +68,7 @@ class InfluxMirror:
         org: Organisation.
         bucket: Bucket.
         replay_window_s: See `REPLAY_WINDOW_S`.
+        retries: How often the client tries one write again before the mirror begins anew.
         clock_s: A monotonic clock [s].
 
     Raises:
@@ -83,6 +84,7 @@ class InfluxMirror:
         org: str,
         bucket: str,
         replay_window_s: float = REPLAY_WINDOW_S,
+        retries: int = RETRIES,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._feed = feed
@@ -90,7 +92,7 @@ class InfluxMirror:
         self._org = org
         self._window_s = replay_window_s
         self._clock_s = clock_s
-        self._client = _connect(url, token, org)
+        self._client = _connect(url, token, org, retries)
         self._write_api = _synchronous(self._client)
         self._durable_upto = feed.cursor()
         self._sent_upto = self._durable_upto
@@ -206,7 +208,7 @@ class InfluxMirror:
             self._feed.erased(due.number)
 
 
-def _connect(url: str, token: str, org: str) -> Any:
+def _connect(url: str, token: str, org: str, retries_max: int) -> Any:
     try:
         from influxdb_client.client.influxdb_client import (  # noqa: PLC0415 - an optional extra
             InfluxDBClient,
@@ -216,7 +218,9 @@ def _connect(url: str, token: str, org: str) -> Any:
         raise BadSetting(
             "influx.url is set, but influxdb-client is not installed; install commonwatt[influx]"
         ) from fault
-    retries = WritesRetry(total=RETRIES, retry_interval=1, exponential_base=2, max_retry_time=15)
+    retries = WritesRetry(
+        total=retries_max, retry_interval=1, exponential_base=2, max_retry_time=15
+    )
     return InfluxDBClient(
         url=url, token=token, org=org, enable_gzip=True, timeout=TIMEOUT_MS, retries=retries
     )

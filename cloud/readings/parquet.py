@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from cloud.errors import StoreDamaged
+from cloud.errors import StoreDamaged, StoreUnavailable
 from cloud.readings.catalogue import LiveFile
 from cloud.readings.columns import SCHEMA, newest_sorted
 
@@ -38,15 +38,36 @@ def write_file(root: Path, table: pa.Table, *, month: str, bucket: int) -> LiveF
         table: Rows of `SCHEMA`, in any order.
         month: UTC month of all starts, `YYYY-MM`.
         bucket: Bucket of all homes.
+
+    Raises:
+        StoreUnavailable: The disk takes nothing; what was begun is removed.
     """
     folder = root / partition_folder(month, bucket)
-    _make_folder_durably(folder, root)
-    name = f"part-{uuid.uuid4().hex}.parquet"
-    partial = folder / (name + PARTIAL_SUFFIX)
+    path = folder / f"part-{uuid.uuid4().hex}.parquet"
+    partial = path.with_name(path.name + PARTIAL_SUFFIX)
     ordered = newest_sorted(table)
-    with partial.open("wb") as sink:
+    try:
+        _make_folder_durably(folder, root)
+        _write_durably(partial, ordered)
+        partial.rename(path)
+        sync_folder(folder)
+    except OSError as fault:
+        partial.unlink(missing_ok=True)
+        raise StoreUnavailable(f"{folder} could not be written: {fault}") from fault
+    return LiveFile(
+        path=str(path.relative_to(root)),
+        month=month,
+        bucket=bucket,
+        intervals=ordered.num_rows,
+        size_bytes=path.stat().st_size,
+        shortest_us=pc.min(ordered.column("duration_us")).as_py(),
+    )
+
+
+def _write_durably(path: Path, table: pa.Table) -> None:
+    with path.open("wb") as sink:
         pq.write_table(
-            ordered,
+            table,
             sink,
             compression="zstd",
             row_group_size=ROW_GROUP_ROWS,
@@ -56,17 +77,6 @@ def write_file(root: Path, table: pa.Table, *, month: str, bucket: int) -> LiveF
         )
         sink.flush()
         os.fsync(sink.fileno())
-    path = folder / name
-    partial.rename(path)
-    sync_folder(folder)
-    return LiveFile(
-        path=str(path.relative_to(root)),
-        month=month,
-        bucket=bucket,
-        intervals=ordered.num_rows,
-        size_bytes=path.stat().st_size,
-        shortest_us=pc.min(ordered.column("duration_us")).as_py(),
-    )
 
 
 def read_file(root: Path, file: LiveFile) -> pa.Table:

@@ -63,7 +63,7 @@ def test_whatever_was_acknowledged_is_there_after_kill_9(tmp_path: Path, mode: s
     folder = tmp_path / "store"
     acknowledged: list[int] = []
     next_seq = 1
-    for _ in range(6):
+    for _ in range(5):
         acknowledged += run_and_kill(folder, mode, next_seq, draw.uniform(0.01, 0.4))
         next_seq = max(acknowledged) + 200
     with EmbeddedStore(folder) as store:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 import threading
 import time
@@ -139,6 +140,23 @@ def test_a_full_disk_refuses_stores_nothing_and_goes_on_when_there_is_room(
         for seq in range(2, 200):
             store.append(numbered(seq)).result()
         assert store.counts().intervals_distinct == 4 * 199
+
+
+def test_a_full_disk_stops_a_compaction_and_leaves_the_inbox_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with EmbeddedStore(tmp_path) as store:
+        store.append(numbered(1)).result()
+        with monkeypatch.context() as patched:
+            patched.setattr("cloud.readings.parquet.os.fsync", no_room)
+            with pytest.raises(StoreUnavailable, match="No space left"):
+                store.compact()
+        assert not [path for path in (tmp_path / "parquet").rglob("*") if path.is_file()]
+        assert store.counts().intervals_waiting == 4
+        assert store.compact().intervals == 4
 
 
 def test_the_signed_bytes_are_kept_until_they_are_compacted(tmp_path: Path) -> None:

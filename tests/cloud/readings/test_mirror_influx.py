@@ -121,6 +121,7 @@ def mirror_of(store: EmbeddedStore, url: str, clock: Hands | None = None) -> Inf
         token="token",
         org="org",
         bucket="readings",
+        retries=1,
         clock_s=clock or Hands(),
     )
 
