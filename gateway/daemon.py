@@ -141,8 +141,12 @@ class Daemon:
             return
         book, self._generation = self.store.book(pinned.household)
         self.pipeline.change_book(book)
-        if self.watch.is_synchronised():
+        if not self.watch.is_synchronised():
+            return
+        try:
             self.store.forget_expired(book, self.watch.now())
+        except sqlite3.Error as fault:
+            self.problems["disk"] = str(fault)
 
     def wake_sender(self) -> None:
         """Let the sender look at once, such as after a pause."""
@@ -269,7 +273,8 @@ class Daemon:
         stepped_s = self.watch.step_s()
         if stepped_s:
             log.warning("the clock jumped step_s=%.1f", stepped_s)
-            self.store.note(self.watch.now(), "clock", f"the clock jumped by {stepped_s:.1f} s")
+            with contextlib.suppress(sqlite3.Error):
+                self.store.note(self.watch.now(), "clock", f"the clock jumped by {stepped_s:.1f} s")
         if self.watch.is_synchronised():
             self._release()
         self._notice_changes()

@@ -281,6 +281,8 @@ class LocalPage:
             "problem": problem,
             "purpose_words": view.PURPOSE_WORDS,
             "step_words": view.STEP_WORDS,
+            "quantity_words": view.QUANTITY_WORDS,
+            "label_of": view.label_of,
         }
         status = HTTPStatus.BAD_REQUEST if problem else HTTPStatus.OK
         return self._page(request, "leaves.html", content, status)

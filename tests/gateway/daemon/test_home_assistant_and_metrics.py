@@ -152,3 +152,30 @@ def test_systemd_is_told_in_one_datagram(tmp_path: Path, monkeypatch: pytest.Mon
     assert not notify_systemd("READY=1")
     monkeypatch.setenv("WATCHDOG_USEC", "30000000")
     assert watchdog_every_s() == 15.0
+
+
+async def test_a_taken_port_or_a_stuck_disk_does_not_stop_the_readings(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        home = Home(tmp_path)
+        text = (tmp_path / "gateway.toml").read_text(encoding="utf-8")
+        text = text.replace("enabled = false", f"port = {port}")
+        (tmp_path / "gateway.toml").write_text(f"{text}\n[metrics]\nport = {port}\n", "utf-8")
+        home.cut_power()
+        home.pair()
+        home.give()
+        home.daemon.store._connection.execute("PRAGMA query_only = ON")
+        stop = asyncio.Event()
+        running = asyncio.create_task(home.daemon.run(stop))
+        await asyncio.sleep(0.5)
+        home.clock.step(100)
+        home.live(3600)
+        await asyncio.sleep(1.5)
+        assert not running.done()
+        assert {"page", "metrics"} <= set(home.daemon.problems)
+        home.daemon.store._connection.execute("PRAGMA query_only = OFF")
+        stop.set()
+        await running
+    assert home.daemon.store.waiting() > 0
