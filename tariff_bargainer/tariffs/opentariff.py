@@ -8,7 +8,6 @@ Source: the pydantic models of OpenTariff 1.2.0 (`Tariff`, `Rate`, `StandingChar
 """
 
 import re
-from decimal import Decimal
 from typing import Any
 
 from tariff_bargainer.errors import TariffFileError, UnsupportedRate
@@ -184,6 +183,6 @@ def _standing(table: StrictTable) -> tuple[StandingCharge, ...]:
 
 def _remarks(table: StrictTable) -> tuple[str, ...]:
     kind, value = table.take("exit_fee_type"), table.take("exit_fee_value")
-    if value in {None, Decimal(0), 0}:
+    if not value:
         return ()
     return (f"exit fee of {value} ({kind}), whose unit the form does not say",)

@@ -149,7 +149,7 @@ def _source(table: StrictTable) -> str:
 def _metering(table: StrictTable) -> tuple[Metering, NetBilling]:
     rules = table.take("dgrules")
     net = table.take("usenetmetering")
-    if rules in {None, ""}:
+    if not rules:
         return ("none" if net is False else "net"), NetBilling()
     known = DG_RULES.get(str(rules).strip().lower())
     if known is None:
