@@ -190,11 +190,10 @@ class ModbusSource:
                 if settings is not None:
                     pause_s = meter.meter_map.limits.pause_s + TURNAROUND_S
                     cost_s = wire_time_s(block, settings, pause_s)
-                reads.append(
-                    PlannedRead(
-                        meter=meter.meter, what=f"unit {meter.unit}: {block}", wire_time_s=cost_s
-                    )
-                )
+                what = f"unit {meter.unit}: {block}"
+                if meter.meter_map.sunspec_models:
+                    what += ", wherever discovery finds the model"
+                reads.append(PlannedRead(meter=meter.meter, what=what, wire_time_s=cost_s))
                 share += cost_s / meter.poll_s
         return SourcePlan(
             name=self._name,
