@@ -51,6 +51,7 @@ CREATE TABLE batch (
     UNIQUE (gateway, seq)
 );
 CREATE INDEX batch_of_household ON batch (household);
+CREATE INDEX batch_by_arrival ON batch (received_us);
 CREATE TABLE signed (
     batch INTEGER PRIMARY KEY,
     size INTEGER NOT NULL,

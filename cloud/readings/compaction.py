@@ -40,8 +40,12 @@ So a partition of n rows keeps about log4(n) files, and a row is rewritten about
 INTERVALS_PER_ROUND_MAX = 4_000_000
 """Intervals taken from the inbox at a time; bounds the memory of a compaction."""
 
+BATCHES_KNOWN_DAYS = 400
+"""How long a batch is known by its number; sent again later, its intervals are still duplicates."""
+
 READERS_WAIT_S = 60.0
 _CHECKPOINT_TRIES = 50
+_DAY_US = 86_400_000_000
 _SCRUB_DUE = "scrub_due"
 _NEVER_US = -(2**62)
 _CHECKPOINT_PAUSE_S = 0.1
@@ -221,6 +225,11 @@ class Compaction:
             kept_from = _first_chunk_to_keep(connection)
             connection.execute("DELETE FROM chunk WHERE id < ?", (kept_from,))
             connection.execute("DELETE FROM signed WHERE batch <= ?", (one.upto_batch,))
+            # Measured from the newest batch and not from the clock, so a wrong clock forgets nothing.
+            connection.execute(
+                "DELETE FROM batch WHERE received_us < (SELECT max(received_us) FROM batch) - ?",
+                (BATCHES_KNOWN_DAYS * _DAY_US,),
+            )
 
         self._inbox.run(swap)
         self._on_step("catalogue changed")

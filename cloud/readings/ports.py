@@ -63,7 +63,7 @@ class StoreCounts:
     """What is in the store, counted from it.
 
     Attributes:
-        batches: Batches known by gateway and number.
+        batches: Batches known by gateway and number; those of 400 days before the newest are not.
         intervals_accepted: Intervals with energy that were answered as accepted and not erased.
         intervals_distinct: Different (stream, epoch, start) that can be read back.
         gaps: Intervals said to be unknown, whether or not they were filled later.

@@ -172,6 +172,20 @@ def test_the_signed_bytes_are_kept_until_they_are_compacted(tmp_path: Path) -> N
         assert store.append(sent).result().parts[0].duplicate == 4
 
 
+def test_a_very_old_batch_is_forgotten_by_number_but_not_by_its_time(tmp_path: Path) -> None:
+    old = numbered(1)
+    new = replace(numbered(2), received_at=old.received_at + timedelta(days=401))
+    with EmbeddedStore(tmp_path) as store:
+        store.append(old).result()
+        store.compact()
+        assert store.counts().batches == 1
+        store.append(new).result()
+        store.compact()
+        assert store.counts().batches == 1
+        assert store.append(old).result().parts[0].duplicate == 4
+        assert store.counts().intervals_distinct == 8
+
+
 def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
     (tmp_path / "catalogue.sqlite").write_bytes(b"something else entirely" * 100)
     with pytest.raises(StoreDamaged, match="not a database"):
