@@ -167,10 +167,12 @@ def forecast_day_ahead(
 def forecast_season(
     pool: LoadProfile, *, days: int, levels: Sequence[float] = LEVELS
 ) -> LoadForecast:
-    """Forecast the days after the profile's end from the same weeks of earlier years.
+    """Forecast the days after the profile's end from the same weeks of the year before.
 
-    Each day takes the same weekday of the five weeks around it in every earlier year, and the
+    Each day takes the same weekday of the five weeks around it a year before, and the
     level of the last four weeks over the same weeks a year before, half of which is carried on.
+    With two years or more, the last one calibrates the intervals; with less they are too narrow.
+    Calibration knows one year's surprises only, so a year unlike it falls outside more often.
 
     Args:
         pool: At least 56 weeks of import [Wh], without gaps.
@@ -191,20 +193,16 @@ def forecast_season(
         )
     if not 1 <= days <= YEAR_DAYS:
         raise InvalidProfile(f"{days} days cannot be forecast: ask for 1 to {YEAR_DAYS}")
-    year_before = by_day[known - 28 - YEAR_DAYS : known - YEAR_DAYS].sum()
-    drift = by_day[-28:].sum() / year_before if year_before else 1.0
-    level = float(np.clip(drift, 0.5, 2.0)) ** 0.5
-    quantiles = np.empty((days, per_day, len(levels)))
-    for day in range(days):
-        same = known + day - YEAR_DAYS * np.arange(1, (known + day) // YEAR_DAYS + 1)
-        near = (same[:, None] + np.array([-14, -7, 0, 7, 14])).ravel()
-        analogs = by_day[near[(near >= 0) & (near < known)]] * level
-        quantiles[day] = np.quantile(analogs, levels, axis=0).T
+    quantiles = _from_last_year(by_day, days, levels)
+    if known >= 2 * YEAR_DAYS + 28:
+        # The last year, forecast as if it were still ahead, shows how wide the spread must be.
+        before = _from_last_year(by_day[:-YEAR_DAYS], YEAR_DAYS, levels)
+        quantiles = _conformal(before, by_day[-YEAR_DAYS:].ravel(), quantiles, np.asarray(levels))
     start = pd.Timestamp(pool.end)
     return LoadForecast(
         index=pd.date_range(start, periods=days * per_day, freq=pd.Timedelta(seconds=pool.step_s)),
         levels=tuple(levels),
-        quantiles_wh=quantiles.reshape(days * per_day, len(levels)),
+        quantiles_wh=np.maximum(np.sort(quantiles, axis=1), 0.0),
     )
 
 
@@ -253,6 +251,21 @@ def pinball(actual: ArrayLike, quantiles: ArrayLike, levels: ArrayLike) -> float
     missed = np.asarray(actual)[:, None] - np.asarray(quantiles)
     tau = np.asarray(levels)[None, :]
     return float(np.maximum(tau * missed, (tau - 1) * missed).mean())
+
+
+def _from_last_year(by_day: Floats, days: int, levels: Sequence[float]) -> Floats:
+    """Return quantiles over the same weeks of the year before, shape (days x per_day, levels)."""
+    known, per_day = by_day.shape
+    year_before = by_day[known - 28 - YEAR_DAYS : known - YEAR_DAYS].sum()
+    drift = by_day[-28:].sum() / year_before if year_before else 1.0
+    level = float(np.clip(drift, 0.5, 2.0)) ** 0.5
+    quantiles = np.empty((days, per_day, len(levels)))
+    for day in range(days):
+        # One earlier year only: the calibrating year could see no more than that either.
+        near = known + day - YEAR_DAYS + np.array([-14, -7, 0, 7, 14])
+        analogs = by_day[near[(near >= 0) & (near < known)]] * level
+        quantiles[day] = np.quantile(analogs, levels, axis=0).T
+    return quantiles.reshape(days * per_day, len(levels))
 
 
 def _recent_mean(load: Floats, per_day: int) -> Floats:

@@ -82,6 +82,17 @@ def test_a_season_repeats_last_years_weeks_at_the_new_level():
     assert (np.diff(forecast.quantiles_wh, axis=1) >= 0).all()
 
 
+def test_with_two_years_of_history_a_seasons_intervals_hold_what_they_promise():
+    pool, _ = weather_pool(3 * 364 + 28, seed=9)
+    known = (2 * 364 + 28) * 24
+    past = LoadProfile(start=START, step_s=3600, import_wh=pool.import_wh[:known])
+    forecast = forecast_season(past, days=364)
+    actual = np.asarray(pool.import_wh[known:])
+    inside = (actual >= forecast.quantiles_wh[:, 0]) & (actual <= forecast.quantiles_wh[:, -1])
+    assert 0.82 <= inside.mean() <= 0.97
+    assert (np.diff(forecast.quantiles_wh, axis=1) >= 0).all()
+
+
 def test_a_year_that_repeats_itself_is_forecast_exactly():
     week = np.random.default_rng(1).integers(100, 900, size=168)
     pool = LoadProfile(start=START, step_s=3600, import_wh=np.tile(week, 60))
