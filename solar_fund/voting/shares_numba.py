@@ -37,11 +37,13 @@ def _share(
     note = 1 if total <= cost * (1 + GUARD) else 0
     floor = cost / votes
     margin = floor * (1 + GUARD)
-    near_floor = 0
-    for i in range(n):
-        near_floor += ceiling[i] < margin
-    if near_floor == 0:
-        return floor, note + 2
+    # Once above its lowest price, a price never returns to it within a run.
+    if start <= margin:
+        near_floor = 0
+        for i in range(n):
+            near_floor += ceiling[i] < margin
+        if near_floor == 0:
+            return floor, note + 2
     share = max(floor, start)
     n_poor = -1
     while True:

@@ -195,8 +195,9 @@ class NumpyMoney:
         money = self._money[self._rows[span]]
         weight = self._weight[span]
         cost = self._costs[number]
-        # A dot product adds up in blocks, so its rounding stays far below the guard.
-        total = float(money @ weight)
+        # numpy adds up in pairs, so the rounding of a sum stays far below the guard. (A dot
+        # product would wake the threads of a linear algebra library, for nothing.)
+        total = float((money * weight).sum())
         if total < cost * (1 - GUARD):
             return None
         if total <= cost * (1 + GUARD):
@@ -207,12 +208,14 @@ class NumpyMoney:
             ceiling, voice = money / self._points[span], weight * self._points[span]
         votes = self._votes[number]
         share = cost / votes
-        if float(ceiling.min()) >= share * (1 + GUARD):
+        start = bound * self._worth[number]
+        # Once above its lowest price, a price never returns to it within a run.
+        if start <= share * (1 + GUARD) and float(ceiling.min()) >= share * (1 + GUARD):
             self._at_floor.add(number)
             return share / self._worth[number]
         self._at_floor.discard(number)
         # The search may begin at any lower bound; it ends at the same price.
-        share = max(share, bound * self._worth[number])
+        share = max(share, start)
         n_poor = -1
         while True:
             poor = np.flatnonzero(ceiling < share)
@@ -223,5 +226,5 @@ class NumpyMoney:
             # Whole numbers below 2^53 add up exactly, so this is zero when nobody is left.
             if paying <= 0:
                 return float(ceiling.max()) / self._worth[number]
-            poor_money = float(money[poor] @ weight[poor])
+            poor_money = float((money[poor] * weight[poor]).sum())
             share = max(share, (cost - poor_money) / paying)

@@ -79,14 +79,8 @@ def scottish_stv(
     return _ScottishCount(election, lot, protected).result()
 
 
-@dataclass(slots=True)
-class _Pile:
-    """Papers with the same ranking and the same value."""
-
-    ranking: tuple[int, ...]
-    place: int
-    papers: int
-    value: int
+# Papers with the same ranking and value: ranking, place reached in it, papers, value of each.
+_Pile = tuple[tuple[int, ...], int, int, int]
 
 
 @dataclass(slots=True)
@@ -119,9 +113,10 @@ class _ScottishCount:
         self.piles = [[] for _ in election.candidates]
 
     def result(self) -> StvResult:
-        for ranking, papers in self.election.papers:
-            # A paper that names nobody standing is not valid and was not in the quota either.
-            self._pass_on(_Pile(ranking, -1, papers, UNITS_PER_VOTE), count_exhausted=False)
+        # A paper that names nobody standing is not valid and was not in the quota either.
+        self._pass_on(
+            [(ranking, -1, papers, UNITS_PER_VOTE) for ranking, papers in self.election.papers]
+        )
         self._close_stage("first preferences")
         while len(self.elected) < self.election.seats and self.hopeful:
             if self.surpluses:
@@ -141,16 +136,20 @@ class _ScottishCount:
     def _name(self, number: int) -> str:
         return self.election.candidates[number]
 
-    def _pass_on(self, pile: _Pile, count_exhausted: bool = True) -> None:
-        """Give a pile to the next preference who is still in the running."""
-        for place in range(pile.place + 1, len(pile.ranking)):
-            number = pile.ranking[place]
-            if number in self.hopeful:
-                self.piles[number].append(_Pile(pile.ranking, place, pile.papers, pile.value))
-                self.votes[number] += pile.papers * pile.value
-                return
-        if count_exhausted:
-            self.exhausted += pile.papers * pile.value
+    def _pass_on(self, piles: list[_Pile]) -> int:
+        """Give piles to the next preference still in the running; return what nobody gets."""
+        hopeful, votes, taken = self.hopeful, self.votes, self.piles
+        unwanted = 0
+        for ranking, place, papers, value in piles:
+            for further in range(place + 1, len(ranking)):
+                number = ranking[further]
+                if number in hopeful:
+                    taken[number].append((ranking, further, papers, value))
+                    votes[number] += papers * value
+                    break
+            else:
+                unwanted += papers * value
+        return unwanted
 
     def _transfer_surplus(self) -> None:
         number = self._largest_surplus()
@@ -159,14 +158,16 @@ class _ScottishCount:
         surplus = total - self.quota
         piles, self.piles[number] = self.piles[number], []
         self.votes[number] = self.quota
-        passed_before = sum(self.votes) + self.exhausted
-        for pile in piles:
-            # Rule 48: surplus times the value when received over the total, cut at five decimals.
-            value = surplus * pile.value // total
-            if value:
-                self._pass_on(_Pile(pile.ranking, pile.place, pile.papers, value))
-        # What the cut leaves of the surplus belongs to nobody any more.
-        self.exhausted += surplus - (sum(self.votes) + self.exhausted - passed_before)
+        before = sum(self.votes)
+        # Rule 48: surplus times the value when received over the total, cut at five decimals.
+        self._pass_on(
+            [
+                (ranking, place, papers, surplus * value // total)
+                for ranking, place, papers, value in piles
+            ]
+        )
+        # What found no taker, and what the cut leaves, belongs to nobody any more.
+        self.exhausted += surplus - (sum(self.votes) - before)
         self._close_stage(f"transfer of the surplus of {self._name(number)}")
 
     def _largest_surplus(self) -> int:
@@ -184,8 +185,7 @@ class _ScottishCount:
         self.hopeful.remove(number)
         piles, self.piles[number] = self.piles[number], []
         self.votes[number] = 0
-        for pile in piles:
-            self._pass_on(pile)
+        self.exhausted += self._pass_on(piles)
         self._close_stage(f"exclusion of {self._name(number)}", excluded=(self._name(number),))
 
     def _by_earlier_stage(self, tied: list[int], highest: bool) -> int:
