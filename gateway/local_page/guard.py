@@ -26,7 +26,7 @@ CSP = (
 SECURITY_HEADERS = {
     "content-security-policy": CSP,
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=(), interest-cohort=()",
@@ -130,6 +130,6 @@ def _is_own_form(headers: Headers, host: str) -> bool:
     if site is not None and site != "same-origin":
         return False
     origin = headers.get("origin")
-    if origin is None:
+    if origin in (None, "null"):
         return site == "same-origin"
-    return urlsplit(origin).netloc == host
+    return urlsplit(origin or "").netloc == host
