@@ -52,6 +52,10 @@ class OfferTemplate(WireRecord, frozen=True, kw_only=True):
     retention_days: Annotated[int, msgspec.Meta(ge=1, le=36_525)]
 
 
+TEMPLATES = msgspec.json.Decoder(OfferTemplate)
+"""Made at import, because two threads that first meet a record at once can crash msgspec."""
+
+
 def offer_of(template: OfferTemplate, now: datetime) -> ConsentOffer:
     """Date a template: valid from the start of the day (UTC) in which it is shown."""
     start = now.replace(hour=0, minute=0, second=0, microsecond=0)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection
 
 from cloud.consents import repository
-from cloud.consents.offers import OFFERS_MAX, OfferTemplate, offer_of
+from cloud.consents.offers import OFFERS_MAX, TEMPLATES, OfferTemplate, offer_of
 from cloud.consents.repository import StoredEvent, StoredOffer
 from cloud.consents.standing import Standing, stand
 from cloud.database import Database
@@ -231,7 +231,7 @@ def publish_offers(
 def offers_today(connection: Connection, now: datetime) -> tuple[ConsentOffer, ...]:
     """What the co-op asks for, dated today."""
     return tuple(
-        offer_of(msgspec.json.decode(stored.template, type=OfferTemplate), now)
+        offer_of(TEMPLATES.decode(stored.template), now)
         for stored in repository.all_offers(connection)
     )
 

@@ -70,6 +70,10 @@ class SimulatedGateway:
         self.grants: dict[str, Grant] = {}
         self.offers: dict[str, Terms] = {}
 
+    def close(self) -> None:
+        """Close its connection to the cloud."""
+        self._client.close()
+
     def pair(self, claim_code: str) -> PairAnswer:
         """Bind this gateway's key to the household of a claim code."""
         request = PairRequest(

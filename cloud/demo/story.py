@@ -436,6 +436,8 @@ class Street:
             self.feed.stop()
         if self.tasmota is not None:
             self.tasmota.stop()
+        for neighbour in self.neighbours:
+            neighbour.gateway.close()
         self.processes.stop_all()
         if self.line is not None:
             self.line.stop()

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import msgspec
 
-from gateway.wire.batch import INTERVALS_MAX, Batch
+from gateway.wire.batch import INTERVALS_MAX, Batch, BatchAnswer, GapRecord
 from gateway.wire.errors import MalformedMessage, MessageTooLarge
 from gateway.wire.record import WireRecord
+from gateway.wire.session import (
+    PairAnswer,
+    PairRequest,
+    RotateRequest,
+    SyncAnswer,
+    SyncRequest,
+    WithdrawalReceipt,
+)
 
 PAYLOAD_BYTES_MAX = 4 * 1024 * 1024
 """Limit of a message before compression [bytes]."""
@@ -21,6 +29,23 @@ COMPRESSED_BYTES_MAX = 1024 * 1024
 CONTENT_ENCODING = "gzip"
 
 _Record = TypeVar("_Record", bound=WireRecord)
+
+# Made at import, one at a time: msgspec works a record's fields out when it first meets it, and two
+# threads doing that for the same record at once can crash the process.
+_DECODERS: dict[type, msgspec.json.Decoder[WireRecord]] = {
+    kind: msgspec.json.Decoder(kind)
+    for kind in (
+        Batch,
+        BatchAnswer,
+        GapRecord,
+        PairAnswer,
+        PairRequest,
+        RotateRequest,
+        SyncAnswer,
+        SyncRequest,
+        WithdrawalReceipt,
+    )
+}
 
 
 def encode(record: WireRecord) -> bytes:
@@ -42,7 +67,8 @@ def decode(payload: bytes, kind: type[_Record]) -> _Record:
     if len(payload) > PAYLOAD_BYTES_MAX:
         raise MessageTooLarge(kind=kind.__name__, size=len(payload), size_max=PAYLOAD_BYTES_MAX)
     try:
-        return msgspec.json.decode(payload, type=kind)
+        decoder = _DECODERS.get(kind) or msgspec.json.Decoder(kind)
+        return cast("_Record", decoder.decode(payload))
     except (msgspec.MsgspecError, RecursionError) as fault:
         raise MalformedMessage(kind=kind.__name__, problem=str(fault)) from fault
 
