@@ -1,5 +1,7 @@
+import tomllib
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -256,3 +258,11 @@ def test_a_higher_building_cost_lengthens_the_payback(greensboro) -> None:
     assert cheap.discounted_payback_years is None or (
         cheap.discounted_payback_years > cheap.payback_years
     )
+
+
+def test_the_example_in_the_documentation_is_a_project() -> None:
+    page = Path(__file__).parents[3] / "docs" / "formats" / "project.md"
+    example = page.read_text(encoding="utf-8").split("```toml\n")[1].split("```")[0]
+    plan = parse_project(tomllib.loads(example))
+    assert plan.costs.capex == Decimal("74400.00")
+    assert plan.value.windows[0].months == {11, 12, 1, 2}
