@@ -28,8 +28,11 @@ from gateway.meters.read_plan import Block, plan_reads, wire_time_s
 from gateway.meters.reader import MeterReader
 from tests.gateway.meters.wires import libmodbus_program, libmodbus_server, mosquitto, needed
 
-ROUNDS = 1_500
-MESSAGES = 5_000
+SLICES = 3
+"""Ours and the bare client take turns; the best turn of each counts."""
+
+ROUNDS = 500
+MESSAGES = 4_000
 PAYLOAD = json.dumps(
     {
         "Time": "2026-03-01T12:00:00",
@@ -57,33 +60,52 @@ async def _modbus(program: Path) -> dict[str, object]:
     found = load_map("eastron_sdm630")
     meter_map: MeterMap = replace(found, limits=replace(found.limits, pause_s=0.0))
     blocks = plan_reads(meter_map).requests
+    ours_s, bare_s = [], []
     with libmodbus_server(program, meter_map.golden[0].registers) as port:
-        link = ModbusLink(TcpAddress(host="127.0.0.1", port=port))
-        reader = MeterReader(link, meter_map, 1)
-        await reader.read()
-        began = time.perf_counter()
-        for _ in range(ROUNDS):
+        for _ in range(SLICES):
+            link = ModbusLink(TcpAddress(host="127.0.0.1", port=port))
+            reader = MeterReader(link, meter_map, 1)
             reading = await reader.read()
-        ours_s = time.perf_counter() - began
-        link.close()
-        client = AsyncModbusTcpClient("127.0.0.1", port=port)
-        await client.connect()
-        began = time.perf_counter()
-        for _ in range(ROUNDS):
-            for block in blocks:
-                await client.read_input_registers(block.address, count=block.count, device_id=1)
-        bare_s = time.perf_counter() - began
-        client.close()
+            began = time.perf_counter()
+            for _ in range(ROUNDS):
+                reading = await reader.read()
+            ours_s.append(time.perf_counter() - began)
+            link.close()
+            client = AsyncModbusTcpClient("127.0.0.1", port=port)
+            await client.connect()
+            began = time.perf_counter()
+            for _ in range(ROUNDS):
+                for block in blocks:
+                    await client.read_input_registers(block.address, count=block.count, device_id=1)
+            bare_s.append(time.perf_counter() - began)
+            client.close()
     return {
         "name": "meters: SDM630 read whole from libmodbus over TCP",
-        "readings_per_s": round(ROUNDS / ours_s),
-        "quantities_per_s": round(ROUNDS * len(reading.quantities) / ours_s),
-        "bare_client_per_s": round(ROUNDS / bare_s),
-        "ratio_to_bare_client": round(bare_s / ours_s, 2),
+        "readings_per_s": round(ROUNDS / min(ours_s)),
+        "quantities_per_s": round(ROUNDS * len(reading.quantities) / min(ours_s)),
+        "bare_client_per_s": round(ROUNDS / min(bare_s)),
+        "ratio_to_bare_client": round(min(bare_s) / min(ours_s), 2),
     }
 
 
 async def _mqtt(port: int) -> dict[str, object]:
+    ours_per_s, bare_s, dropped = [], [], 0
+    for _ in range(SLICES):
+        spent_s, lost = await _our_mqtt(port)
+        ours_per_s.append((MESSAGES - lost) / spent_s)
+        dropped += lost
+        bare_s.append(await asyncio.to_thread(_bare_mqtt, port))
+    return {
+        "name": "meters: Tasmota messages from mosquitto, QoS 1",
+        "readings_per_s": round(max(ours_per_s)),
+        "dropped": dropped,
+        "bare_client_per_s": round(MESSAGES / min(bare_s)),
+        "ratio_to_bare_client": round(max(ours_per_s) * min(bare_s) / MESSAGES, 2),
+    }
+
+
+async def _our_mqtt(port: int) -> tuple[float, int]:
+    """Time until all messages are samples or counted as dropped, and how many were dropped."""
     meter = ListenedMeter(meter="plug", preset=load_preset("tasmota_energy"), device="plug")
     broker = BrokerAddress(host="127.0.0.1", port=port)
     source = MqttSource("broker", broker, (meter,), client_id="bench")
@@ -98,17 +120,10 @@ async def _mqtt(port: int) -> dict[str, object]:
     while taken + source.health().dropped < MESSAGES:
         await anext(stream)
         taken += 1
-    ours_s = time.perf_counter() - began
+    spent_s = time.perf_counter() - began
     publisher.join()
     await stream.aclose()  # type: ignore[attr-defined]  # an async generator behind the port
-    bare_s = await asyncio.to_thread(_bare_mqtt, port)
-    return {
-        "name": "meters: Tasmota messages from mosquitto, QoS 1",
-        "readings_per_s": round(taken / ours_s),
-        "dropped": source.health().dropped,
-        "bare_client_per_s": round(MESSAGES / bare_s),
-        "ratio_to_bare_client": round(taken / ours_s * bare_s / MESSAGES, 2),
-    }
+    return spent_s, source.health().dropped
 
 
 def _publish(port: int) -> None:
