@@ -60,24 +60,26 @@ async def _modbus(program: Path) -> dict[str, object]:
     found = load_map("eastron_sdm630")
     meter_map: MeterMap = replace(found, limits=replace(found.limits, pause_s=0.0))
     blocks = plan_reads(meter_map).requests
-    ours_s, bare_s = [], []
+    ours_s, bare_s, ours_cpu_s, bare_cpu_s = [], [], [], []
     with libmodbus_server(program, meter_map.golden[0].registers) as port:
         for _ in range(SLICES):
             link = ModbusLink(TcpAddress(host="127.0.0.1", port=port))
             reader = MeterReader(link, meter_map, 1)
             reading = await reader.read()
-            began = time.perf_counter()
+            began, busy = time.perf_counter(), time.process_time()
             for _ in range(ROUNDS):
                 reading = await reader.read()
             ours_s.append(time.perf_counter() - began)
+            ours_cpu_s.append(time.process_time() - busy)
             link.close()
             client = AsyncModbusTcpClient("127.0.0.1", port=port)
             await client.connect()
-            began = time.perf_counter()
+            began, busy = time.perf_counter(), time.process_time()
             for _ in range(ROUNDS):
                 for block in blocks:
                     await client.read_input_registers(block.address, count=block.count, device_id=1)
             bare_s.append(time.perf_counter() - began)
+            bare_cpu_s.append(time.process_time() - busy)
             client.close()
     return {
         "name": "meters: SDM630 read whole from libmodbus over TCP",
@@ -85,6 +87,8 @@ async def _modbus(program: Path) -> dict[str, object]:
         "quantities_per_s": round(ROUNDS * len(reading.quantities) / min(ours_s)),
         "bare_client_per_s": round(ROUNDS / min(bare_s)),
         "ratio_to_bare_client": round(min(bare_s) / min(ours_s), 2),
+        "cpu_us_per_reading": round(1e6 * min(ours_cpu_s) / ROUNDS),
+        "bare_client_cpu_us": round(1e6 * min(bare_cpu_s) / ROUNDS),
     }
 
 
