@@ -105,14 +105,12 @@ def forget_unacknowledged(connection: sqlite3.Connection, consent_id: str, versi
 
 
 def acknowledge(connection: sqlite3.Connection, accepted: Iterable[KnownConsent]) -> None:
-    """Note which events and receipts the co-op has on record."""
-    for known in accepted:
-        for table in ("consent_event", "receipt"):
-            connection.execute(
-                f"UPDATE {table} SET acknowledged = 1"  # noqa: S608  our own two table names
-                " WHERE consent_id = ? AND version <= ? AND acknowledged = 0",
-                (known.consent_id, known.version),
-            )
+    """Note which events the co-op has on record."""
+    connection.executemany(
+        "UPDATE consent_event SET acknowledged = 1"
+        " WHERE consent_id = ? AND version <= ? AND acknowledged = 0",
+        ((known.consent_id, known.version) for known in accepted),
+    )
 
 
 def acknowledge_receipts(connection: sqlite3.Connection, sent: Iterable[SignedMessage]) -> None:

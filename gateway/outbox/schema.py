@@ -17,11 +17,13 @@ SCHEMA_VERSION = 1
 _APPLICATION_ID = 0x434F4757
 """`COGW`, so that another program's file is not taken for ours."""
 
+# Tables with long values keep their row id: without it a value of more than 230 bytes would spill
+# to a page of its own, and be written as a whole page each time.
 _TABLES = """
 CREATE TABLE fact (
     name TEXT PRIMARY KEY,
     content BLOB NOT NULL
-) WITHOUT ROWID;
+);
 CREATE TABLE consent_event (
     consent_id TEXT NOT NULL,
     version INTEGER NOT NULL,
@@ -31,7 +33,7 @@ CREATE TABLE consent_event (
     authority TEXT NOT NULL,
     acknowledged INTEGER NOT NULL,
     PRIMARY KEY (consent_id, version)
-) WITHOUT ROWID;
+);
 CREATE TABLE stream (
     id INTEGER PRIMARY KEY,
     meter TEXT NOT NULL,
@@ -55,7 +57,7 @@ CREATE TABLE counter (
     quantity TEXT NOT NULL,
     state BLOB NOT NULL,
     PRIMARY KEY (meter, quantity)
-) WITHOUT ROWID;
+);
 CREATE TABLE waiting (
     id INTEGER PRIMARY KEY,
     stream INTEGER NOT NULL REFERENCES stream (id),
@@ -87,7 +89,7 @@ CREATE TABLE receipt (
     sig TEXT NOT NULL,
     acknowledged INTEGER NOT NULL,
     PRIMARY KEY (consent_id, version)
-) WITHOUT ROWID;
+);
 CREATE TABLE dead_letter (
     id INTEGER PRIMARY KEY,
     meter TEXT NOT NULL,
