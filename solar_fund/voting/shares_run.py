@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from importlib.util import find_spec
 from itertools import permutations
 from typing import Literal
 
@@ -16,7 +15,7 @@ from solar_fund.voting.tie_break import TieBreak
 Engine = Literal["auto", "numpy", "numba"]
 
 # Below this many supports numpy is done before numba has been loaded.
-NUMBA_SUPPORTS_MIN = 50_000
+NUMBA_SUPPORTS_MIN = 100_000
 
 # Stretches over which add-opt may jump at once, in raises.
 JUMP_MAX = 2**20
@@ -44,12 +43,16 @@ class Run:
 
 def _float_engine(profile: VoteProfile, cost_utility: bool, engine: Engine) -> FloatMoney:
     """Choose the engine; the result never depends on it."""
-    large = len(profile.rows) >= NUMBA_SUPPORTS_MIN and find_spec("numba") is not None
-    if engine == "numba" or (engine == "auto" and large):
-        # Loading the compiler takes a moment that small elections need not spend.
-        from solar_fund.voting.shares_numba import NumbaMoney  # noqa: PLC0415
-
-        return NumbaMoney(profile, cost_utility)
+    if engine == "numba" or (engine == "auto" and len(profile.rows) >= NUMBA_SUPPORTS_MIN):
+        try:
+            # Loading the compiler takes a moment that small elections need not spend.
+            from solar_fund.voting.shares_numba import NumbaMoney  # noqa: PLC0415
+        except ImportError:
+            # Not installed, or not for this Python: only asking for it by name is an error.
+            if engine == "numba":
+                raise
+        else:
+            return NumbaMoney(profile, cost_utility)
     return NumpyMoney(profile, cost_utility)
 
 
