@@ -24,6 +24,8 @@ from tariff_bargainer.tariffs.tariff import (
 )
 
 Floats = NDArray[np.float64]
+ONE_THREAD_PRODUCTS = 250_000
+"""Multiplications below which OpenBLAS does not start threads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -297,5 +299,10 @@ def _by_month_of(
     edges = np.searchsorted(month, np.arange(int(month[-1]) + 2)).tolist()
     result = np.empty((len(energy), len(edges) - 1, factors.shape[1]))
     for position, (low, high) in enumerate(pairwise(edges)):
-        result[:, position] = energy[:, low:high] @ factors[low:high]
+        # Small products stay on one thread of the BLAS, whose waiting threads would otherwise
+        # cost more than they help.
+        rows = max(8, ONE_THREAD_PRODUCTS // max(1, (high - low) * factors.shape[1]))
+        for first in range(0, len(energy), rows):
+            homes = slice(first, first + rows)
+            result[homes, position] = energy[homes, low:high] @ factors[low:high]
     return result
