@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import tarfile
 from datetime import timedelta
 
@@ -212,6 +213,15 @@ def test_a_restore_erases_again_what_was_erased_since(data, tmp_path):
     done = run_json("restore", tmp_path / "before.tar", "--data", new, "--erased", listed)
     assert done["erased_again"] == [household]
     assert readings_of(new, household) == ()
+
+
+def test_a_port_in_use_is_one_clear_line_and_nothing_is_made(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        done = run("serve", "--data", tmp_path / "data", "--port", port, code=2)
+    assert f"127.0.0.1:{port}" in done.stderr
+    assert "--port" in done.stderr
+    assert not (tmp_path / "data").exists()
 
 
 def test_help_is_quick_and_shows_an_example():
