@@ -1,7 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from solar_fund.errors import ProjectInvalid
@@ -66,6 +66,7 @@ def test_a_lapsed_project_returns_what_was_not_paid() -> None:
 
 
 @given(st.integers(1, 10**12))
+@settings(deadline=None)
 def test_all_milestones_add_up_to_the_grant(grant_minor) -> None:
     life = lived_until("operating", grant_minor)
     for milestone in MILESTONE_SHARES:

@@ -23,6 +23,7 @@ def load_of(energy_wh, step_s: int = 1800) -> PooledLoad:
 
 
 @given(energies, energies)
+@settings(deadline=None)
 def test_own_use_is_the_sum_of_minima_exactly(load_wh, solar_wh) -> None:
     use = own_use(load_of(load_wh), solar_wh)
     assert use.own_wh == sum(map(min, load_wh.tolist(), solar_wh.tolist()))
@@ -31,6 +32,7 @@ def test_own_use_is_the_sum_of_minima_exactly(load_wh, solar_wh) -> None:
 
 
 @given(energies, st.lists(energies, min_size=1, max_size=4))
+@settings(deadline=None)
 def test_marginal_own_uses_add_up_to_the_common_own_use(load_wh, projects) -> None:
     uses = own_use_in_order(load_of(load_wh), projects)
     together = own_use(load_of(load_wh), sum(projects))

@@ -1,3 +1,4 @@
+import sys
 from dataclasses import replace
 from fractions import Fraction
 
@@ -300,3 +301,11 @@ def test_the_order_of_ballots_does_not_matter(election: Election) -> None:
     options = with_lot(election, SharesOptions())
     turned = replace(election, ballots=election.ballots[::-1])
     assert equal_shares(turned, options).selected == equal_shares(election, options).selected
+
+
+def test_without_the_compiler_numpy_counts(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "solar_fund.voting.shares_numba", None)
+    monkeypatch.setattr("solar_fund.voting.shares_run.NUMBA_SUPPORTS_MIN", 0)
+    assert equal_shares(spring_round(), PLAIN).selected == ("elm", "orchard")
+    with pytest.raises(ImportError):
+        equal_shares(spring_round(), replace(PLAIN, engine="numba"))

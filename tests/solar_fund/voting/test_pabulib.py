@@ -1,7 +1,7 @@
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from solar_fund.errors import ElectionFileInvalid
@@ -117,6 +117,7 @@ names = st.text(
     st.sampled_from(["approval", "cumulative", "scoring", "ordinal"]),
     st.data(),
 )
+@settings(deadline=None)
 def test_what_is_written_reads_back_the_same(ids, vote_type, data) -> None:
     projects = tuple(
         BallotProject(

@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from solar_fund.errors import BallotInvalid, ElectionInvalid
@@ -80,6 +80,7 @@ def test_rules_outside_their_bounds_are_refused() -> None:
 
 
 @given(st.integers(1, 10**6), st.fractions(0, 1))
+@settings(deadline=None)
 def test_the_quorum_is_the_smallest_number_that_reaches_the_share(size, share) -> None:
     needed = quorum_votes(size, share)
     assert Fraction(needed, size) >= share

@@ -4,7 +4,7 @@ import json
 import secrets
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from solar_fund.errors import BallotInvalid, ElectionInvalid, InputFileInvalid, ReceiptInvalid
@@ -47,6 +47,7 @@ def test_roots_are_those_of_certificate_transparency() -> None:
 
 
 @given(st.integers(1, 70), st.data())
+@settings(deadline=None)
 def test_every_leaf_has_a_proof_and_no_other_leaf_fits_it(size, data) -> None:
     leaves = [bytes([number]) for number in range(size)]
     root = merkle_root(leaves)
