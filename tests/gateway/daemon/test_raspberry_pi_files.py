@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import re
 import shutil
@@ -91,20 +92,16 @@ def broker(tmp_path: Path):
     text = included.read_text(encoding="utf-8")
     text = text.replace("/etc/mosquitto", str(root / "etc/mosquitto"))
     included.write_text(text.replace("listener 1883", f"listener {port} 127.0.0.1"), "utf-8")
-    for path in (root / "etc/mosquitto").rglob("*"):
-        path.chmod(0o755 if path.is_dir() else 0o644)
-    for folder in (root, root / "etc", root / "etc/mosquitto", *root.parents[:3]):
-        folder.chmod(0o755)
     data = tmp_path / "data"
     data.mkdir()
-    data.chmod(0o777)
     main = root / "etc/mosquitto/mosquitto.conf"
     main.write_text(
+        # As this user, whose files these are; Debian's own runs as `mosquitto`.
+        f"user {getpass.getuser()}\n"
         f"persistence true\npersistence_location {data}/\nlog_dest stderr\n"
         f"include_dir {root / 'etc/mosquitto/conf.d'}\n",
         encoding="utf-8",
     )
-    main.chmod(0o644)
     process = subprocess.Popen([program, "-c", str(main)], stderr=subprocess.PIPE, text=True)
     for _ in range(100):
         try:
