@@ -92,6 +92,15 @@ def tally(
     increment: Annotated[
         str, typer.Option(help="The raise per voter, in the file's currency unit.")
     ] = "1",
+    must_fund: Annotated[
+        str, typer.Option(help="Project ids paid before the budget is shared, with commas.")
+    ] = "",
+    min_support: Annotated[
+        int, typer.Option(min=0, help="Votes a project needs to be counted at all.")
+    ] = 0,
+    carry_over: Annotated[
+        str, typer.Option(help="Money of the last round, added to the budget.")
+    ] = "0",
     lot: Annotated[
         str,
         typer.Option(
@@ -126,6 +135,9 @@ def tally(
             then=then.value,
             increment=read_amount("--increment", increment),
             lot=order,
+            must_fund=tuple(name for part in must_fund.split(",") if (name := part.strip())),
+            min_support=min_support,
+            carry_over=read_amount("--carry-over", carry_over),
         )
         outcome = equal_shares(election, options)
     report = outcome_report(outcome)

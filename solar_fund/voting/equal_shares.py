@@ -90,6 +90,8 @@ class _Count:
     def __init__(self, election: Election, profile: VoteProfile, options: SharesOptions) -> None:
         if options.increment <= 0:
             raise ElectionInvalid(f"the increment is {options.increment}: it must be above zero")
+        if options.carry_over < 0:
+            raise ElectionInvalid(f"{options.carry_over} carried over: it must not be below zero")
         self._election = election
         self._profile = profile
         self._options = options

@@ -73,6 +73,19 @@ def test_options_change_the_count(vote_file) -> None:
     assert filled["steps"][1]["kind"] == "most votes"
 
 
+def test_must_fund_minimum_support_and_carry_over_are_heard(vote_file) -> None:
+    lot = ("--lot", "a,b,c")
+    first = answer("tally", vote_file, "--must-fund", "c", "--completion", "none", *lot)
+    assert first["selected"][0] == "c"
+    backed = answer("tally", vote_file, "--min-support", "2", *lot)
+    assert {entry["project"]: entry["reason"] for entry in backed["not_selected"]}["c"] == (
+        "below minimum support"
+    )
+    assert answer("tally", vote_file, "--carry-over", "20.50", *lot)["budget"] == 120.5
+    assert run("tally", vote_file, "--carry-over", "-1").exit_code == 2
+    assert "z" in run("tally", vote_file, "--must-fund", "z").stderr
+
+
 def test_jumping_and_stepping_print_the_same(vote_file) -> None:
     stepped = answer("tally", vote_file, "--completion", "add1", "--lot", "a,b,c")
     jumped = answer("tally", vote_file, "--completion", "add-opt", "--lot", "a,b,c")
