@@ -65,22 +65,17 @@ def gather(cloud: StreetCloud, real: Sequence[RealHome], *, cells: int, wall_s: 
         cells: Cells of the released profile, from its record.
         wall_s: How long the demo took [s].
     """
-    services = cloud.services
-    counts = services.store.counts()
+    counts = cloud.services.store.counts()
     gateways = [one.status() for one in real]
     lost, unaccounted = _lost(cloud, real, gateways)
-    with services.database.reading() as connection:
-        ledger = ledger_in(connection, cloud.time.now())
-        report = ledger.verify_chain()
-        sums: dict[str, int] = {}
-        for line in ledger.trial_balance():
-            sums[line.currency] = sums.get(line.currency, 0) + line.balance.posted_minor
+    with cloud.services.database.reading() as connection:
         settlement = newest_settlement(connection)
         election = next(
             (one for one in votes.all_elections(connection) if one.closed_at is not None), None
         )
-        funded = _funded(ledger, election)
-        shown = {
+        ledger = ledger_in(connection, cloud.time.now())
+        books = _Books.of(ledger)
+        shown: dict[str, Any] = {
             "homes": len(all_households(connection)),
             "readings_read": sum(one["readings_read"] for one in gateways),
             "readings_withheld": sum(one["readings_withheld"] for one in gateways),
@@ -90,8 +85,8 @@ def gather(cloud: StreetCloud, real: Sequence[RealHome], *, cells: int, wall_s: 
             "profile_cells": cells,
             "offers": count_offers(connection),
             "saving_minor": settlement.saving_minor if settlement else 0,
-            "ledger_balanced": report.is_whole and not any(sums.values()),
-            "project_funded": funded,
+            "ledger_balanced": books.balanced,
+            "project_funded": _funded(ledger, election),
             "gateway_readings_kept": sum(one["kept"] for one in gateways),
             "gateway_readings_accepted": sum(one["accepted"] for one in gateways),
             "releases_refused": sum(
@@ -100,49 +95,59 @@ def gather(cloud: StreetCloud, real: Sequence[RealHome], *, cells: int, wall_s: 
             "log_entries": log_size(connection),
             "wall_s": round(wall_s, 1),
         }
-        proofs = _log_is_whole(connection)
+        log_holds = _log_is_whole(connection)
+    details = {
+        "nothing was lost": f"{unaccounted}",
+        "gateways read meters": f"{[one['readings_read'] for one in gateways]}",
+        "something was withheld": f"{[one['withheld_by_reason'] for one in gateways]}",
+        "no gateway saw a fork of the log": f"{[one['log_fork'] for one in gateways]}",
+        "the ledger balances and its chain is whole": books.detail,
+        "the group saved": f"{settlement}",
+        "a project was funded": f"{election}",
+    }
+    holds = _what_must_hold(shown, forks=[one["log_fork"] for one in gateways])
+    holds["the log's entries hash to its root"] = log_holds
     return Figures(
         shown=shown,
-        invariants=(
-            Invariant(name="nothing lost", holds=lost == 0, detail=f"{unaccounted}"),
-            Invariant(
-                name="nothing stored twice",
-                holds=shown["duplicates"] == 0,
-                detail=f"{counts.intervals_accepted} accepted, {counts.intervals_distinct} distinct",
-            ),
-            Invariant(
-                name="gateways read meters",
-                holds=shown["readings_read"] > 0 and shown["gateway_readings_accepted"] > 0,
-                detail=f"{[one['readings_read'] for one in gateways]}",
-            ),
-            Invariant(
-                name="something was withheld after a consent ended",
-                holds=shown["readings_withheld"] > 0,
-                detail=f"{[one['withheld_by_reason'] for one in gateways]}",
-            ),
-            Invariant(
-                name="no gateway saw a fork of the log",
-                holds=not any(one["log_fork"] for one in gateways),
-                detail=f"{[one['log_fork'] for one in gateways]}",
-            ),
-            Invariant(
-                name="the ledger balances and its chain is whole",
-                holds=bool(shown["ledger_balanced"]),
-                detail=f"{report}, sums {sums}",
-            ),
-            Invariant(
-                name="the group saved", holds=shown["saving_minor"] > 0, detail=f"{settlement}"
-            ),
-            Invariant(name="offers came", holds=shown["offers"] >= 4, detail=str(shown["offers"])),
-            Invariant(name="a project was funded", holds=bool(funded), detail=f"{election}"),
-            Invariant(
-                name="the privacy floor refused once",
-                holds=shown["releases_refused"] > 0,
-                detail="",
-            ),
-            Invariant(name="the log's entries hash to its root", holds=proofs, detail=""),
+        invariants=tuple(
+            Invariant(name=name, holds=held, detail=details.get(name, ""))
+            for name, held in holds.items()
         ),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Books:
+    """Whether the ledger adds up."""
+
+    balanced: bool
+    detail: str
+
+    @classmethod
+    def of(cls, ledger: SqlLedger) -> _Books:
+        report = ledger.verify_chain()
+        sums: dict[str, int] = {}
+        for line in ledger.trial_balance():
+            sums[line.currency] = sums.get(line.currency, 0) + line.balance.posted_minor
+        return cls(
+            balanced=report.is_whole and not any(sums.values()), detail=f"{report}, sums {sums}"
+        )
+
+
+def _what_must_hold(shown: dict[str, Any], *, forks: Sequence[str | None]) -> dict[str, bool]:
+    return {
+        "nothing was lost": shown["lost"] == 0,
+        "nothing was stored twice": shown["duplicates"] == 0,
+        "gateways read meters": shown["readings_read"] > 0
+        and shown["gateway_readings_accepted"] > 0,
+        "something was withheld": shown["readings_withheld"] > 0,
+        "no gateway saw a fork of the log": not any(forks),
+        "the ledger balances and its chain is whole": bool(shown["ledger_balanced"]),
+        "the group saved": shown["saving_minor"] > 0,
+        "offers came": shown["offers"] >= 4,
+        "a project was funded": bool(shown["project_funded"]),
+        "the privacy floor refused once": shown["releases_refused"] > 0,
+    }
 
 
 def _lost(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Depends, Request, Response
@@ -42,19 +43,19 @@ def get_home(
 
 
 @router.get("/home/carpet.bin")
-def get_carpet(services: ServicesDep, household: HouseholdDep) -> Response:
+def get_carpet(request: Request, services: ServicesDep, household: HouseholdDep) -> Response:
     """The year's net power as 16-bit little-endian watts, a day after a day."""
     frame = net_by_interval(
         services.store, household, zone=services.settings.timezone, now=services.clock()
     )
     if frame.empty:
         raise NotFound("readings for your own insight")
-    carpet = carpet_of(frame)
-    return Response(
-        carpet.watts.astype("<i2").tobytes(),
-        media_type="application/octet-stream",
-        headers={"Cache-Control": "no-store"},
-    )
+    content = carpet_of(frame).watts.astype("<i2").tobytes()
+    headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        content = gzip.compress(content, 6, mtime=0)
+        headers["Content-Encoding"] = "gzip"
+    return Response(content, media_type="application/octet-stream", headers=headers)
 
 
 @router.get("/home/months.csv")
