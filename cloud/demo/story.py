@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from cloud.demo import money_story, real_homes, tender_story
+from cloud.demo.aside import Aside
 from cloud.demo.cuttable_line import CuttableLine
 from cloud.demo.figures import Figures, gather
 from cloud.demo.made_up import FIRMS, OLD_TARIFFS
@@ -468,7 +468,7 @@ def tell(street: Street) -> None:
     street.open_cloud()
     street.send_history()
     street.start_gateways()
-    bargaining = _Aside(street.bargain)
+    bargaining = Aside(street.bargain)
     street.wait_for_readings()
     street.cut_the_line()
     street.lose_an_answer()
@@ -476,34 +476,6 @@ def tell(street: Street) -> None:
     bargaining.join()
     street.withdraw_a_consent()
     street.settle_and_vote()
-
-
-class _Aside:
-    """Something told while the gateways read on."""
-
-    def __init__(self, act: Callable[[], None]) -> None:
-        self._act = act
-        self._fault: Exception | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True, name="bargaining")
-        self._thread.start()
-
-    def join(self) -> None:
-        """Wait for it.
-
-        Raises:
-            Exception: What went wrong in it.
-        """
-        self._thread.join(120)
-        if self._fault is not None:
-            raise self._fault
-        if self._thread.is_alive():
-            raise DemoFault("bargaining took longer than two minutes")
-
-    def _run(self) -> None:
-        try:
-            self._act()
-        except Exception as fault:  # noqa: BLE001 - kept, and raised again by join()
-            self._fault = fault
 
 
 def _household(person: Person) -> str:

@@ -149,7 +149,7 @@ def submit_offer(
     with database.reading() as connection:
         tender = _open_tender_row(connection, tender_id, now)
         old_minor = repository.homes_of(connection, tender_id)
-        known = _sent_before(connection, tender_id, offer.supplier, text)
+        known = _sent_before(connection, tender, offer.supplier, text)
     if known is not None:
         return known
     if offer.tariff.currency != tender.currency:
@@ -333,12 +333,15 @@ def _stored(
 
 
 def _sent_before(
-    connection: Connection, tender_id: str, supplier: str, text: str
+    connection: Connection, tender: Tender, supplier: str, text: str
 ) -> StoredOffer | None:
-    """The supplier's newest offer, if it is these very bytes: a retry, not a new round."""
-    offers = repository.offers_of(connection, tender_id, supplier=supplier)
+    """The supplier's newest offer, if it is these very bytes and not answered: a retry."""
+    offers = repository.offers_of(connection, tender.tender_id, supplier=supplier)
+    talk = _talk(connection, tender, supplier)
+    if not offers or not talk.moves or talk.moves[-1].party != Party.SUPPLIER:
+        return None
     digest = hashlib.sha256(text.encode()).hexdigest()
-    return offers[-1] if offers and offers[-1].sha256 == digest else None
+    return offers[-1] if offers[-1].sha256 == digest else None
 
 
 def _newest_offer(connection: Connection, tender: Tender, offer_number: int) -> StoredOffer:

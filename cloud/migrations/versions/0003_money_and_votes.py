@@ -19,6 +19,7 @@ APPEND_ONLY = ("home_tariffs", "settlements", "home_savings", "tender_offers", "
 def upgrade() -> None:
     """Make the tables; what money rests on can only be added."""
     _tenders()
+    _offers()
     _savings()
     _votes()
     for table in APPEND_ONLY:
@@ -81,6 +82,19 @@ def _tenders() -> None:
         batch_op.create_index(batch_op.f("ix_tender_log_tender_id"), ["tender_id"], unique=False)
 
     op.create_table(
+        "tender_talks",
+        sa.Column("tender_id", sa.String(length=64), nullable=False),
+        sa.Column("supplier", sa.String(length=64), nullable=False),
+        sa.Column("negotiation_text", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tender_id"], ["tenders.tender_id"], name=op.f("fk_tender_talks_tender_id_tenders")
+        ),
+        sa.PrimaryKeyConstraint("tender_id", "supplier", name=op.f("pk_tender_talks")),
+    )
+
+
+def _offers() -> None:
+    op.create_table(
         "tender_offers",
         sa.Column("offer_number", sa.Integer(), autoincrement=True, nullable=False),
         sa.Column("tender_id", sa.String(length=64), nullable=False),
@@ -109,16 +123,6 @@ def _tenders() -> None:
     with op.batch_alter_table("tender_offers", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_tender_offers_tender_id"), ["tender_id"], unique=False)
 
-    op.create_table(
-        "tender_talks",
-        sa.Column("tender_id", sa.String(length=64), nullable=False),
-        sa.Column("supplier", sa.String(length=64), nullable=False),
-        sa.Column("negotiation_text", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["tender_id"], ["tenders.tender_id"], name=op.f("fk_tender_talks_tender_id_tenders")
-        ),
-        sa.PrimaryKeyConstraint("tender_id", "supplier", name=op.f("pk_tender_talks")),
-    )
     op.create_table(
         "acceptances",
         sa.Column("offer_number", sa.Integer(), nullable=False),

@@ -1,0 +1,93 @@
+"""Every command and every setting is written down, and the pages are still true."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_the_page_of_commands_is_what_the_commands_say() -> None:
+    done = subprocess.run(
+        [sys.executable, "tools/commands_doc.py", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_setting_of_the_cloud_is_documented() -> None:
+    from cloud.settings import describe_settings
+
+    page = read("docs/api.md")
+    missing = [name for name, _default, _meaning in describe_settings() if f"`{name}`" not in page]
+    assert missing == []
+
+
+def test_every_setting_of_the_gateway_is_documented() -> None:
+    import msgspec
+
+    from gateway import settings
+
+    page = read("docs/formats/gateway_config.md")
+    names = {
+        field.name
+        for kind in vars(settings).values()
+        if isinstance(kind, type) and issubclass(kind, settings.Section)
+        for field in msgspec.structs.fields(kind)
+    }
+    assert len(names) > 25
+    assert [name for name in sorted(names) if name not in page] == []
+
+
+def test_every_command_has_an_example_in_its_help() -> None:
+    import importlib
+
+    import typer.main
+
+    without = []
+    for program, module in {
+        "coop-gateway": "gateway.cli",
+        "coop-cloud": "cloud.cli",
+        "tariff-bargainer": "tariff_bargainer.cli",
+        "solar-fund": "solar_fund.cli",
+    }.items():
+        root = typer.main.get_command(importlib.import_module(module).app)
+        stack = [(program, root)]
+        while stack:
+            name, command = stack.pop()
+            children = getattr(command, "commands", {})
+            stack += [(f"{name} {child}", children[child]) for child in children]
+            if children or command.hidden:
+                continue
+            said = f"{command.help or ''}{command.epilog or ''}"
+            if program not in said:
+                without.append(name)
+    assert without == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["README.md", "ARCHITECTURE.md", "GLOSSARY.md", "DECISIONS.md", "SECURITY.md", "CHANGELOG.md"],
+)
+def test_links_between_documents_lead_somewhere(name: str) -> None:
+    targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", read(name))
+    broken = [target for target in targets if not (ROOT / target).exists()]
+    assert broken == []
+
+
+def test_every_make_target_is_in_the_help() -> None:
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for target in ("demo", "test", "check", "bench", "lock", "fmt"):
+        assert re.search(rf"^{target}\b", done.stdout, re.MULTILINE)
