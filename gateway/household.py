@@ -20,10 +20,14 @@ from gateway.wire.session import ConsentOffer
 from gateway.wire.signing import DOMAIN_CONSENT
 
 
+# Made at import; see wire.codec for why.
+_OFFERS = msgspec.json.Decoder(tuple[ConsentOffer, ...])
+
+
 def offers(store: SqliteOutbox) -> tuple[ConsentOffer, ...]:
     """What the co-op asks for, as last heard."""
     stored = store.fact("offers")
-    return () if stored is None else msgspec.json.decode(stored, type=tuple[ConsentOffer, ...])
+    return () if stored is None else _OFFERS.decode(stored)
 
 
 def current_book(store: SqliteOutbox, identity: Identity) -> ConsentBook:

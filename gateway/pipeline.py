@@ -37,6 +37,10 @@ ROWS_IN_MEMORY_MAX = 50_000
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+# Made at import; see wire.codec for why.
+_COUNTERS = msgspec.json.Decoder(CounterState)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterCounts:
     """Which counters of a meter are followed.
@@ -88,7 +92,7 @@ class Pipeline:
         self._granted = book.streams()
         self._streams = dict(streams)
         self._counters: dict[tuple[str, Quantity], CounterState] = {
-            (meter, Quantity(quantity)): msgspec.json.decode(stored, type=CounterState)
+            (meter, Quantity(quantity)): _COUNTERS.decode(stored)
             for (meter, quantity), stored in counters.items()
         }
         self._pending = _Pending()

@@ -4,6 +4,7 @@ set -euo pipefail
 declare -A needed=(
   [mosquitto]=mosquitto [mosquitto_pub]=mosquitto-clients [chromium]=chromium [socat]=socat
   [victoria-metrics]=victoria-metrics [hledger]=hledger [gcc]=gcc [nft]=nftables [git]=git
+  [systemd-analyze]=systemd [pdftoppm]=poppler-utils
 )
 missing=()
 for program in "${!needed[@]}"; do

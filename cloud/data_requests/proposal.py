@@ -157,3 +157,7 @@ def require_step(old: State, new: State) -> None:
 def notice_ends(notice_from: datetime) -> datetime:
     """When members were told for long enough."""
     return notice_from + NOTICE_TIME
+
+
+PROPOSALS = msgspec.json.Decoder(ProposalText)
+"""Made at import, because two threads that first meet a record at once can crash msgspec."""

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from cloud.consents.usecases import grants_of
 from cloud.data_requests import repository
 from cloud.data_requests.proposal import (
+    PROPOSALS,
     ProposalText,
     Review,
     State,
@@ -210,7 +211,7 @@ def text_of(proposal: StoredProposal) -> ProposalText:
     """
     if hashlib.sha256(proposal.text.encode()).hexdigest() != proposal.text_sha256:
         raise StateConflict("the text of this proposal was changed after it was submitted")
-    return msgspec.json.decode(proposal.text, type=ProposalText)
+    return PROPOSALS.decode(proposal.text)
 
 
 def _is_covered(grants: Mapping[str, Grant], text: ProposalText, homes_min: int) -> bool:

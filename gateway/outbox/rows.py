@@ -116,9 +116,15 @@ def period_to_bytes(period: Period, permit: Permit) -> bytes:
     )
 
 
+# Made at import: two threads that first meet a record at once can crash msgspec (see wire.codec).
+_PERIODS = msgspec.json.Decoder(PeriodRecord)
+msgspec.json.Decoder(StreamKey)
+msgspec.json.Decoder(GapRecord)
+
+
 def period_from_bytes(stored: bytes) -> tuple[Period, Permit]:
     """Read an open period."""
-    record = msgspec.json.decode(stored, type=PeriodRecord)
+    record = _PERIODS.decode(stored)
     period = Period(
         start=record.start,
         end=record.end,

@@ -79,7 +79,7 @@ def seal_next(
         seq=ledger.next_batch_seq(connection),
         made_at=now,
         parts=tuple(parts),
-        gaps=tuple(msgspec.json.decode(record, type=GapRecord) for _, record in gaps),
+        gaps=tuple(codec.decode(bytes(record), GapRecord) for _, record in gaps),
     )
     ledger.insert_sealed(connection, batch)
     connection.executemany(
