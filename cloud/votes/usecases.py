@@ -17,10 +17,11 @@ from cloud.errors import BadInput, NotAllowed, NotFound, StateConflict
 from cloud.fund.usecases import reserve_grant
 from cloud.transparency.usecases import record
 from cloud.votes import repository
+from cloud.votes.publication import file_hash, options_of, published_content
 from cloud.votes.repository import BallotRow, ElectionRow, Project
 from solar_fund.errors import FundError
 from solar_fund.voting.ballots import Ballot, BallotProject, Election
-from solar_fund.voting.equal_shares import SharesOptions, equal_shares
+from solar_fund.voting.equal_shares import equal_shares
 from solar_fund.voting.greedy import greedy
 from solar_fund.voting.outcome import Outcome
 from solar_fund.voting.pabulib import write_pb
@@ -180,10 +181,11 @@ def close_election(connection: Connection, election_id: str, *, now: datetime) -
     except FundError as fault:
         raise StateConflict(f"the vote {election_id} cannot be counted: {fault}") from fault
     root = listed.root.hex()
+    result = _result(outcome, by_votes)
     repository.close_election_row(
         connection,
         election_id,
-        result=_result(outcome, by_votes),
+        result=result,
         ballots_root=root,
         now=now,
     )
@@ -194,6 +196,7 @@ def close_election(connection: Connection, election_id: str, *, now: datetime) -
             "ballots": len(ballots),
             "ballots_root": root,
             "election": election_id,
+            "published_sha256": file_hash(published_content(election, projects, ballots, result)),
             "selected": list(outcome.selected),
         },
         at=now,
@@ -279,18 +282,6 @@ def counted_election(
         budget=Fraction(election.budget_minor),
         currency=election.currency,
         meta={"description": election.title},
-    )
-
-
-def options_of(election: ElectionRow) -> SharesOptions:
-    """How the co-op counts: cost utilities, slices raised by a whole unit, then most votes."""
-    return SharesOptions(
-        utility="cost",
-        completion="add1",
-        stop="exhaustive",
-        then="utilitarian",
-        increment=Fraction(100),
-        lot=election.lot,
     )
 
 

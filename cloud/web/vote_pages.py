@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Request, Response
-from starlette.responses import RedirectResponse
+from starlette.responses import JSONResponse, RedirectResponse
 
 from cloud.errors import NotAllowed
 from cloud.members.access import HouseholdDep, SignedIn, optional_session
 from cloud.services import ServicesDep
-from cloud.votes import repository, usecases
+from cloud.votes import publication, repository, usecases
 from cloud.web.page_route import PageRoute
 from cloud.web.shell import pages_of, shell
 from cloud.web.vote_view import gather_vote
@@ -87,6 +87,23 @@ def get_pabulib(services: ServicesDep, election_id: str) -> Response:
         text = usecases.pabulib_file(connection, election_id)
     headers = {"Content-Disposition": f'attachment; filename="{election_id}.pb"'}
     return Response(text, media_type="text/plain; charset=utf-8", headers=headers)
+
+
+@router.get("/votes/{election_id}/published.json")
+def get_published(services: ServicesDep, election_id: str) -> Response:
+    """Everything needed to count a closed vote again with `solar-fund recount`."""
+    with services.database.reading() as connection:
+        content = publication.content_of(connection, election_id)
+    headers = {"Content-Disposition": f'attachment; filename="{election_id}.json"'}
+    return Response(publication.as_file(content), media_type="application/json", headers=headers)
+
+
+@router.get("/votes/{election_id}/receipts/{receipt}.json")
+def get_receipt_proof(services: ServicesDep, election_id: str, receipt: str) -> Response:
+    """Prove that a receipt was counted."""
+    with services.database.reading() as connection:
+        proof = publication.receipt_proof(connection, election_id, receipt)
+    return JSONResponse(proof)
 
 
 @router.get("/votes/{election_id}/recount")

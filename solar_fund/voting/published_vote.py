@@ -72,6 +72,7 @@ def published_vote(
     roll_size: int,
     lot: Iterable[str] = (),
     lot_seed: str = "",
+    result: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Close a vote: count it and put together the file that is published.
 
@@ -85,6 +86,7 @@ def published_vote(
         roll_size: Members who might have voted.
         lot: The order drawn before the count.
         lot_seed: What the lot was drawn from, if it was.
+        result: The count as it was announced, if it was; None counts now.
 
     Raises:
         FundError: The ballots cannot be counted or published.
@@ -106,7 +108,7 @@ def published_vote(
         ],
         "merkle_root": listed.root.hex(),
     }
-    return {**content, "result": _count(content, listed)}
+    return {**content, "result": _count(content, listed) if result is None else dict(result)}
 
 
 def read_published_vote(path: Path) -> dict[str, Any]:

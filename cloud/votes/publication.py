@@ -1,0 +1,139 @@
+"""What everyone may fetch once a vote is closed: the file to count again, and a receipt's proof.
+
+Both are put together from the ballot box, which takes nothing more after the close, and from the
+result as it was announced; so they say the same on every call, and a changed ballot shows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+from sqlalchemy import Connection
+
+from cloud.errors import NotFound, StateConflict
+from cloud.votes import repository
+from cloud.votes.repository import BallotRow, ElectionRow, Project
+from solar_fund.errors import ReceiptInvalid
+from solar_fund.voting.equal_shares import SharesOptions
+from solar_fund.voting.published_vote import prove_receipt, published_vote
+
+
+def published_content(
+    election: ElectionRow,
+    projects: list[Project],
+    ballots: list[BallotRow],
+    result: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return what is published about a vote, in the form that `solar-fund recount` reads.
+
+    Args:
+        election: The vote.
+        projects: The paper; amounts are in minor units.
+        ballots: Every ballot that counts.
+        result: The count as announced.
+    """
+    options = options_of(election)
+    return published_vote(
+        election_id=election.election_id,
+        kind="projects",
+        question={
+            "text": election.title,
+            "projects": [
+                {
+                    "id": project.project_id,
+                    "cost": project.cost_minor,
+                    "name": project.name,
+                    "group": "",
+                }
+                for project in projects
+            ],
+            "budget": election.budget_minor,
+            "currency": election.currency,
+            "vote_type": "approval",
+        },
+        rule={
+            "name": "equal-shares",
+            "utility": options.utility,
+            "completion": options.completion,
+            "stop": options.stop,
+            "then": options.then,
+            "increment": str(options.increment),
+        },
+        ballots=[(row.ballot, row.nonce) for row in ballots],
+        roll_size=election.roll_size,
+        lot=election.lot,
+        result=result,
+    )
+
+
+def as_file(content: Mapping[str, Any]) -> bytes:
+    """Write published content in the one form whose hash is in the log."""
+    return json.dumps(content, ensure_ascii=False, sort_keys=True, indent=1).encode() + b"\n"
+
+
+def file_hash(content: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of the file in hex, as `sha256sum` prints it."""
+    return hashlib.sha256(as_file(content)).hexdigest()
+
+
+def options_of(election: ElectionRow) -> SharesOptions:
+    """How the co-op counts: cost utilities, slices raised by a whole unit, then most votes."""
+    return SharesOptions(
+        utility="cost",
+        completion="add1",
+        stop="exhaustive",
+        then="utilitarian",
+        increment=Fraction(100),
+        lot=election.lot,
+    )
+
+
+def content_of(connection: Connection, election_id: str) -> dict[str, Any]:
+    """Return what was published about a closed vote.
+
+    Raises:
+        NotFound: No such vote.
+        StateConflict: It is still open.
+    """
+    election = repository.election_row(connection, election_id)
+    if election is None:
+        raise NotFound(f"vote {election_id}")
+    if election.closed_at is None or election.result is None:
+        raise StateConflict("ballots are published at the close")
+    return published_content(
+        election,
+        repository.projects_of(connection, election_id),
+        repository.ballots_in_box(connection, election_id),
+        election.result,
+    )
+
+
+def receipt_proof(connection: Connection, election_id: str, receipt: str) -> dict[str, Any]:
+    """Prove that a receipt stands under the root that the log holds.
+
+    Args:
+        connection: The caller's transaction.
+        election_id: Which vote.
+        receipt: The receipt in hex.
+
+    Raises:
+        NotFound: No such vote, or the receipt was not counted in it.
+        StateConflict: It is still open.
+    """
+    content = content_of(connection, election_id)
+    try:
+        proof = prove_receipt(content, receipt)
+    except ReceiptInvalid as fault:
+        raise NotFound(str(fault)) from fault
+    return {
+        "election_id": election_id,
+        "receipt": proof.receipt.hex(),
+        "place": proof.place,
+        "size": proof.size,
+        "path": [step.hex() for step in proof.path],
+        "root": proof.root.hex(),
+    }
