@@ -12,13 +12,13 @@ from calendar import monthrange
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tariff_bargainer.billing.metered_energy import MICRO_PER_KWH, MeteredEnergy, MicroEnergy
-from tariff_bargainer.tariffs.tariff import EnergyCharge, Tariff
+from tariff_bargainer.tariffs.tariff import EnergyCharge, Tariff, Tier
 
 OPEN_UWH = 2**62
 """Upper end of the last block [µWh]; no sum of energy reaches it."""
@@ -52,18 +52,24 @@ def block_limits(
         peak_kw: Multiplier of limits per kW of peak.
         share: Part of the month that is billed; shrinks limits that count by the month.
     """
-    factor = Fraction(MICRO_PER_KWH)
-    if charge.tier_basis.startswith("month"):
-        factor *= share
-    if charge.tier_basis in {"month-daily", "month-per-kw-daily"}:
-        factor *= days_in_month
-    if charge.tier_basis in {"month-per-kw", "month-per-kw-daily"}:
-        factor *= Fraction(0) if peak_kw is None else peak_kw
+
+    def factor(tier: Tier) -> Fraction:
+        basis = tier.basis or charge.tier_basis
+        scale = Fraction(MICRO_PER_KWH)
+        if basis.startswith("month"):
+            scale *= share
+        if basis in {"month-daily", "month-per-kw-daily"}:
+            scale *= days_in_month
+        if basis in {"month-per-kw", "month-per-kw-daily"}:
+            scale *= Fraction(0) if peak_kw is None else peak_kw
+        return scale
+
     edges = []
     rates = []
     for period in charge.periods:
-        upper = [round(Fraction(t.upto) * factor) for t in period.tiers if t.upto is not None]
-        edges.append((0, *upper, OPEN_UWH))
+        upper = [round(Fraction(t.upto) * factor(t)) for t in period.tiers if t.upto is not None]
+        # A block whose end lies below that of the one before is empty.
+        edges.append((0, *accumulate(upper, max), OPEN_UWH))
         rates.append(tuple(Fraction(tier.rate) for tier in period.tiers))
     return BlockLimits(edges_uwh=tuple(edges), rates=tuple(rates))
 

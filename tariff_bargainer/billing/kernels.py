@@ -7,6 +7,7 @@ last bit; a test holds them to that. Loads are added in 64-bit floats, interval 
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 
 import numpy as np
@@ -24,8 +25,14 @@ AnyFloats = NDArray[np.float32] | NDArray[np.float64]
 def use_compiled(values: int, compiled: bool | None) -> bool:
     """Decide whether compiled kernels are used."""
     if compiled is None:
-        return values >= COMPILE_FROM_VALUES and find_spec("numba") is not None
+        return values >= COMPILE_FROM_VALUES and _has_numba()
     return compiled
+
+
+@cache
+def _has_numba() -> bool:
+    """Look for numba once; a look costs milliseconds."""
+    return find_spec("numba") is not None
 
 
 def reduce_to_cells(

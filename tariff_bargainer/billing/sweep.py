@@ -154,6 +154,8 @@ def _why_exact_schedule(periods: tuple[Period, ...], tariff: Tariff, step_min: f
 def _why_exact_energy(charge: EnergyCharge, chronological: bool) -> str:
     if charge.register:
         return f"{charge.name} is metered on register {charge.register}"
+    if any(tier.basis for period in charge.periods for tier in period.tiers):
+        return f"{charge.name} has blocks that count in different units"
     if charge.tiered and charge.tier_basis == "day" and not chronological:
         return f"{charge.name} shares daily blocks out over periods"
     return ""

@@ -29,6 +29,8 @@ TIER_BASES: tuple[TierBasis, ...] = (
     "month-per-kw",
     "month-per-kw-daily",
 )
+MONTH_BASES: tuple[TierBasis, ...] = ("month", "month-daily", "month-per-kw", "month-per-kw-daily")
+"""Bases that count the energy of a month; only these can be mixed in one charge."""
 TierOrder = Literal["auto", "pro-rata", "chronological"]
 TIER_ORDERS: tuple[TierOrder, ...] = ("auto", "pro-rata", "chronological")
 TierScope = Literal["all", "period"]
@@ -58,10 +60,13 @@ class Tier:
     Attributes:
         rate: Price per kWh (energy) or per kW (demand) [currency].
         upto: Upper end of the block, in the unit of the charge; None for the last block.
+        basis: What `upto` counts, where it differs from the charge's `tier_basis`; both are then
+            out of `MONTH_BASES`.
     """
 
     rate: Decimal
     upto: Decimal | None = None
+    basis: TierBasis | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -394,12 +399,18 @@ def _is_leap(year: int) -> bool:
 
 
 def _canonical(thing: Any) -> Any:
-    """Reduce a tariff to JSON values; numbers that are equal are written the same."""
+    """Reduce a tariff to JSON values; numbers that are equal are written the same.
+
+    A block's own basis is left out where it has none, so that hashes frozen earlier still hold.
+    """
     if isinstance(thing, Decimal):
         text = format(thing.normalize(), "f")
         return "0" if text == "-0" else text
     if is_dataclass(thing):
-        return {field.name: _canonical(getattr(thing, field.name)) for field in fields(thing)}
+        values = {field.name: _canonical(getattr(thing, field.name)) for field in fields(thing)}
+        if isinstance(thing, Tier) and thing.basis is None:
+            del values["basis"]
+        return values
     if isinstance(thing, tuple):
         return [_canonical(item) for item in thing]
     if isinstance(thing, date):

@@ -58,6 +58,13 @@ def check_tariff(tariff: "Tariff") -> None:
         _require(len(charges) <= CHARGES_MAX, key, "has too many charges", f"{CHARGES_MAX} at most")
         for index, charge in enumerate(charges):
             _check_periods(charge.periods, f"{key}[{index}]", holidays=tariff.has_holidays)
+    _check_charges(tariff)
+
+
+def _check_charges(tariff: "Tariff") -> None:
+    for key, directed in (("energy", tariff.energy), ("export", tariff.export)):
+        for index, charge in enumerate(directed):
+            _check_block_bases(charge, f"{key}[{index}]")
     for index, demand in enumerate(tariff.demand):
         _check_demand(demand, f"demand[{index}]")
     for index, charge in enumerate((*tariff.energy, *tariff.export)):
@@ -69,6 +76,16 @@ def check_tariff(tariff: "Tariff") -> None:
                 "has a floor above its cap",
                 "swap floor_per_kwh and cap_per_kwh",
             )
+
+
+def _check_block_bases(charge: "EnergyCharge", where: str) -> None:
+    own = {tier.basis for period in charge.periods for tier in period.tiers if tier.basis}
+    _require(
+        not own or all(basis.startswith("month") for basis in (charge.tier_basis, *own)),
+        f"{where}.tiers",
+        "mixes blocks of a month with blocks of another time",
+        "give blocks of their own basis only beside month, month-daily or month-per-kw",
+    )
 
 
 def _check_demand(charge: "DemandCharge", where: str) -> None:
@@ -112,12 +129,14 @@ def _check_periods(periods: "tuple[Period, ...]", where: str, *, holidays: bool)
             "must end with one open block, and only one",
             "give every block but the last its upper end",
         )
-        _require(
-            all(low <= high for low, high in zip([Decimal(0), *rising], rising, strict=False)),
-            place,
-            "has an upper end below the one before it",
-            "sort the blocks by their upper end",
-        )
+        for basis in {tier.basis for tier in period.tiers}:
+            alike = [t.upto for t in period.tiers if t.basis == basis and t.upto is not None]
+            _require(
+                alike == sorted(alike) and min(alike, default=Decimal(0)) >= 0,
+                place,
+                "has an upper end below the one before it",
+                "sort the blocks by their upper end",
+            )
     try:
         schedule_table(tuple(period.windows for period in periods), holidays=holidays)
     except ScheduleFault as fault:

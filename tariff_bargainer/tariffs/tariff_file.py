@@ -18,6 +18,7 @@ from tariff_bargainer.tariffs.strict_table import StrictTable
 from tariff_bargainer.tariffs.tariff import (
     COMPONENTS,
     METERING,
+    MONTH_BASES,
     PERS,
     ROUNDING_MODES,
     TIER_BASES,
@@ -211,7 +212,10 @@ def _tiers(table: StrictTable, rate_key: str, upto_key: str) -> tuple[Tier, ...]
         raise table.fault(rate_key, "stands beside tiers", f"give either tiers or {rate_key}")
     tiers = []
     for entry in table.tables("tiers"):
-        tiers.append(Tier(rate=entry.decimal(rate_key), upto=entry.optional_decimal(upto_key)))
+        basis = entry.choice_or_none("basis", MONTH_BASES) if upto_key == "upto_kwh" else None
+        tiers.append(
+            Tier(rate=entry.decimal(rate_key), upto=entry.optional_decimal(upto_key), basis=basis)
+        )
         entry.close()
     return tuple(tiers)
 

@@ -11,6 +11,7 @@ SAM engine (NREL PySAM `URDBv8_to_ElectricityRates` and `Utilityrate5`).
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -33,7 +34,9 @@ from tariff_bargainer.tariffs.tariff import (
     TierBasis,
 )
 from tariff_bargainer.tariffs.urdb_demand import read_demand
+from tariff_bargainer.tariffs.urdb_names import with_service_names
 from tariff_bargainer.tariffs.urdb_structure import (
+    Blocks,
     is_nothing,
     periods_of,
     read_number,
@@ -108,7 +111,7 @@ def tariff_from_urdb(rate: Any, *, timezone: str) -> Tariff:
         TariffFileError: A value has a wrong type or shape.
         UnsupportedRate: A field cannot be represented without changing the rate.
     """
-    table = StrictTable(rate, "")
+    table = StrictTable(with_service_names(rate), "")
     metering, net_billing = _metering(table)
     energy, export = _energy(table)
     first_day, end_day = _day(table, "startdate"), _day(table, "enddate")
@@ -178,29 +181,46 @@ def _energy(table: StrictTable) -> tuple[tuple[EnergyCharge, ...], tuple[EnergyC
     if not structure:
         return (), ()
     used = {period for row in (*weekday, *weekend) for period in row}
-    limited = {
-        unit
-        for number, blocks in enumerate(structure)
-        for tier, _, unit in blocks
-        if tier.upto is not None and number in used
-    }
-    if len(limited) > 1:
-        raise UnsupportedRate(
-            field="energyratestructure.unit",
-            problem=f"blocks count in different units ({', '.join(sorted(limited))})",
-        )
-    basis = ENERGY_UNITS[limited.pop()] if limited else "month"
+    basis = _one_basis([blocks for number, blocks in enumerate(structure) if number in used])
     windows = windows_of(weekday, weekend)
-    buy = periods_of(windows, [[tier for tier, _, _ in blocks] for blocks in structure])
+    buy = periods_of(windows, [_counted(blocks, basis) for blocks in structure])
     energy = EnergyCharge(name="energy", periods=buy, tier_basis=basis)
     if not any(sell for blocks in structure for _, sell, _ in blocks):
         return (energy,), ()
     earned = [
-        [Tier(rate=sell or Decimal(0), upto=tier.upto) for tier, sell, _ in blocks]
+        [
+            replace(tier, rate=sell or Decimal(0))
+            for tier, (_, sell, _) in zip(_counted(blocks, basis), blocks, strict=True)
+        ]
         for blocks in structure
     ]
     export = EnergyCharge(name="export", periods=periods_of(windows, earned), tier_basis=basis)
     return (energy,), (export,)
+
+
+def _one_basis(structure: Sequence[Blocks]) -> TierBasis:
+    """Find what most blocks count; kWh per kW beside plain kWh are refused.
+
+    The SAM engine takes both but prices only part of the energy when a block per kW comes first,
+    and leaves the kW out when one comes later; so nobody can say what such a rate costs.
+    """
+    units = [unit for blocks in structure for tier, _, unit in blocks if tier.upto is not None]
+    if len({"/kw" in unit for unit in units}) > 1:
+        raise UnsupportedRate(
+            field="energyratestructure.unit",
+            problem=f"blocks count in kWh and in kWh per kW ({', '.join(sorted(set(units)))})",
+        )
+    return ENERGY_UNITS[min(units)] if units else "month"
+
+
+def _counted(blocks: Blocks, basis: TierBasis) -> list[Tier]:
+    """Give a block its own basis where it counts something other than the charge."""
+    return [
+        tier
+        if tier.upto is None or ENERGY_UNITS[unit] == basis
+        else replace(tier, basis=ENERGY_UNITS[unit])
+        for tier, _, unit in blocks
+    ]
 
 
 def _fuel_adjustment(table: StrictTable) -> tuple[EnergyCharge, ...]:

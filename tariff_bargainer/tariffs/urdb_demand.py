@@ -12,6 +12,7 @@ from tariff_bargainer.tariffs.urdb_structure import (
     Blocks,
     Schedule,
     periods_of,
+    read_number,
     read_schedule,
     read_structure,
     read_whole,
@@ -29,7 +30,6 @@ def read_demand(table: StrictTable) -> tuple[DemandCharge, ...]:
     window_min = table.optional_whole("demandwindow") or None
     ratchet = _ratchet(table)
     refuse_unless_zero(table, "demandreactivepowercharge", "reactive power is not metered here")
-    refuse_unless_zero(table, "demandratchetpercentage", "use lookbackpercent and lookbackmonths")
     for key in ("coincidentratestructure", "coincidentrateschedule", "coincidentrateunit"):
         refuse_unless_zero(table, key, "URDB does not say when the system peaks")
     charges = []
@@ -85,6 +85,12 @@ def _flat_schedule(table: StrictTable, months: list[int], n_periods: int) -> Sch
 
 def _ratchet(table: StrictTable) -> Ratchet | None:
     share = table.optional_decimal("lookbackpercent") or Decimal(0)
+    by_month = _ratchet_share(table)
+    if share and by_month and share != by_month:
+        raise UnsupportedRate(
+            field="demandratchetpercentage", problem="contradicts lookbackpercent"
+        )
+    share = share or by_month
     months = table.each("lookbackmonths", _flag, "12 true or false")
     reach = table.optional_whole("lookbackrange") or 0
     if not share:
@@ -102,6 +108,34 @@ def _ratchet(table: StrictTable) -> Ratchet | None:
         peak_months=flagged or ALL_MONTHS,
         across_periods=True,
     )
+
+
+def _ratchet_share(table: StrictTable) -> Decimal:
+    """Take `demandratchetpercentage`: one share for all months, or twelve that are equal.
+
+    Twelve that differ are refused, because nothing says whether a share belongs to the month of
+    the peak or to the month that is billed; and one above 1, which may be meant in per cent.
+    """
+    key = "demandratchetpercentage"
+    found = table.take(key)
+    shares = {read_number(entry) for entry in _listed(found, table, key)}
+    if len(shares) > 1:
+        raise UnsupportedRate(field=key, problem="differs by month")
+    share = shares.pop() if shares else Decimal(0)
+    if not 0 <= share <= 1:
+        raise UnsupportedRate(field=key, problem=f"{share} is no share between 0 and 1")
+    return share
+
+
+def _listed(found: Any, table: StrictTable, key: str) -> list[Any]:
+    entries = found if isinstance(found, list) else [found]
+    numbers = all(
+        entry is None or (isinstance(entry, (int, Decimal)) and not isinstance(entry, bool))
+        for entry in entries
+    )
+    if len(entries) not in {0, 1, 12} or not numbers:
+        raise table.fault(key, "is no share, nor one for each month", "give 12 numbers")
+    return entries
 
 
 def _flag(found: Any) -> bool:

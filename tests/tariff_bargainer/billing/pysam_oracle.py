@@ -102,6 +102,10 @@ def rates_of(urdb: dict[str, Any], metering_option: int | None = None) -> dict[s
     Ratchets are written anew: the converter leaves the month's own peak out, and lets all months
     share one row.
     """
+    urdb = dict(urdb)
+    if "demandratchetpercentage" in urdb:
+        urdb["lookbackpercent"] = urdb["demandratchetpercentage"][0]
+        urdb["lookbackrange"] = 11
     rates = URDBv8_to_ElectricityRates(json.loads(json.dumps(urdb)))
     if metering_option is not None:
         rates["ur_metering_option"] = metering_option
@@ -142,6 +146,70 @@ def random_urdb(rng: random.Random) -> dict[str, Any]:
     _add_charges(rng, rate)
     _add_demand(rng, rate)
     return rate
+
+
+def random_urdb_of_mixed_blocks(rng: random.Random) -> dict[str, Any]:
+    """Make a rate whose blocks count by the month beside by the day, rising in every month."""
+    rate = random_urdb(rng)
+    by_month, by_day, scale = rng.choice(
+        [("kWh", "kWh daily", 400.0), ("kWh/kW", "kWh/kW daily", 60.0)]
+    )
+    n_tiers = rng.randint(3, 4)
+    # Each step is wide enough that a February of 28 days and a January of 31 keep the order.
+    starts = [scale * (0.3 + 0.5 * tier) * rng.uniform(1.0, 1.15) for tier in range(n_tiers - 1)]
+    units = [rng.choice([by_month, by_day]) for _ in starts]
+    units[:2] = rng.sample([by_month, by_day], 2)
+    limits = [
+        round(start / 30 if unit == by_day else start, 4)
+        for start, unit in zip(starts, units, strict=True)
+    ]
+    for position, _ in enumerate(rate["energyratestructure"]):
+        rate["energyratestructure"][position] = [
+            {
+                "rate": round(rng.uniform(0.02, 0.5), 5),
+                "sell": round(rng.uniform(0.0, 0.2), 4),
+                "unit": unit,
+                **({} if limit is None else {"max": limit}),
+            }
+            for limit, unit in [*zip(limits, units, strict=True), (None, by_month)]
+        ]
+    return rate
+
+
+def with_ratchet_percentage(rng: random.Random, rate: dict[str, Any]) -> dict[str, Any]:
+    """Write a ratchet as one share for each month, as older entries of URDB do."""
+    plain = {key: found for key, found in rate.items() if not key.startswith("lookback")}
+    if "demandratestructure" not in plain:
+        plain["flatdemandstructure"] = [_demand_tiers(rng, _demand_limits(rng))]
+        plain["flatdemandmonths"] = [0] * 12
+    return plain | {"demandratchetpercentage": [round(rng.uniform(0.3, 1.0), 2)] * 12}
+
+
+def in_bulk_names(rate: dict[str, Any]) -> dict[str, Any]:
+    """Write a rate as the bulk download of URDB does."""
+    names = {
+        "energyratestructure": ("energyRateStrux", "energyRateTiers"),
+        "demandratestructure": ("demandRateStrux", "demandRateTiers"),
+        "flatdemandstructure": ("flatDemandStrux", "flatDemandTiers"),
+        "energyweekdayschedule": ("energyWeekdaySched", None),
+        "energyweekendschedule": ("energyWeekendSched", None),
+        "demandweekdayschedule": ("demandWeekdaySched", None),
+        "demandweekendschedule": ("demandWeekendSched", None),
+        "flatdemandmonths": ("flatDemandMonths", None),
+        "fixedchargefirstmeter": ("fixedChargeFirstMeter", None),
+        "fixedchargeunits": ("fixedChargeUnits", None),
+        "mincharge": ("minCharge", None),
+        "minchargeunits": ("minChargeUnits", None),
+        "lookbackpercent": ("lookbackPercent", None),
+        "lookbackrange": ("lookbackRange", None),
+        "lookbackmonths": ("lookbackMonths", None),
+        "name": ("rateName", None),
+    }
+    bulk = {}
+    for key, found in rate.items():
+        name, wrapper = names.get(key, (key, None))
+        bulk[name] = [{wrapper: blocks} for blocks in found] if wrapper else found
+    return bulk
 
 
 def _add_charges(rng: random.Random, rate: dict[str, Any]) -> None:

@@ -1,8 +1,10 @@
 """Bills equal the SAM engine's wherever it can represent the rate, to 1e-8 of the largest month."""
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ import pytest
 
 from tariff_bargainer.billing.bill import Bill, bill
 from tariff_bargainer.billing.index_cost import IndexSeries
+from tariff_bargainer.errors import UnsupportedRate
 from tariff_bargainer.tariffs.tariff import (
     EnergyCharge,
     IndexLink,
@@ -25,11 +28,14 @@ from tests.tariff_bargainer.billing.pysam_oracle import (
     OracleBill,
     as_json,
     ask_pysam,
+    in_bulk_names,
     profile_of,
     random_generation_kw,
     random_load_kw,
     random_urdb,
+    random_urdb_of_mixed_blocks,
     rates_of,
+    with_ratchet_percentage,
 )
 
 RELATIVE = 1e-8
@@ -54,9 +60,9 @@ def assert_equal(made: Bill, wanted: OracleBill) -> None:
     )
 
 
-def one_case(seed: int) -> None:
+def one_case(seed: int, make: Callable[[random.Random], dict[str, Any]] = random_urdb) -> None:
     rng = random.Random(seed)
-    urdb = random_urdb(rng)
+    urdb = make(rng)
     steps = rng.choice([1, 1, 2, 4])
     load_kw = random_load_kw(seed, steps)
     generation_kw = random_generation_kw(seed, steps, rng.choice([0.0, 0.0, 1.0, 4.0]))
@@ -73,6 +79,44 @@ def one_case(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(40))
 def test_random_rates_cost_the_same(seed: int) -> None:
     one_case(seed)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_blocks_by_the_month_beside_blocks_by_the_day_cost_the_same(seed: int) -> None:
+    one_case(seed, random_urdb_of_mixed_blocks)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_ratchet_percentage_costs_the_same(seed: int) -> None:
+    one_case(seed, lambda rng: with_ratchet_percentage(rng, random_urdb(rng)))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_rate_in_the_names_of_the_bulk_download_is_the_same_tariff(seed: int) -> None:
+    urdb = random_urdb(random.Random(seed))
+    bulk = in_bulk_names(urdb)
+    assert not set(bulk) & {"energyratestructure", "energyweekdayschedule"}
+    by_service = parse_urdb(as_json(urdb), timezone=FIXED_ZONE)
+    assert parse_urdb(as_json(bulk), timezone=FIXED_ZONE) == by_service
+
+
+def test_kwh_beside_kwh_per_kw_is_refused_because_the_engine_bills_only_a_part() -> None:
+    rate = [
+        {"rate": 1.0, "max": 60, "unit": "kWh/kW"},
+        {"rate": 1.0, "max": 400, "unit": "kWh"},
+        {"rate": 1.0, "unit": "kWh"},
+    ]
+    urdb = {
+        "energyratestructure": [rate],
+        "energyweekdayschedule": [[0] * 24] * 12,
+        "energyweekendschedule": [[0] * 24] * 12,
+    }
+    load_kw = random_load_kw(3, 1)
+    wanted = ask_pysam(load_kw, np.zeros(8760), rates_of(urdb, 0))
+    assert sum(wanted.total) < 0.7 * load_kw.sum()  # at 1.0 per kWh whichever the block
+    with pytest.raises(UnsupportedRate) as caught:
+        parse_urdb(as_json(urdb), timezone=FIXED_ZONE)
+    assert caught.value.field == "energyratestructure.unit"
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Foreign tariff forms: what they mean, and what is refused by the name of its field."""
 
 import json
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +11,7 @@ from tariff_bargainer.billing.bill import bill
 from tariff_bargainer.errors import TariffFileError, UnsupportedRate
 from tariff_bargainer.tariffs.open_energy_tariffs import parse_open_energy_tariffs
 from tariff_bargainer.tariffs.opentariff import parse_opentariff
+from tariff_bargainer.tariffs.tariff_file import parse_tariff
 from tariff_bargainer.tariffs.urdb import parse_urdb
 from tests.tariff_bargainer.billing.builders import amounts, flat_profile
 
@@ -87,7 +89,7 @@ REFUSED = {
         "demandweekdayschedule": ALWAYS,
         "demandweekendschedule": ALWAYS,
     },
-    "demandratchetpercentage": {"demandratchetpercentage": [0.5] * 12},
+    "demandratchetpercentage": {"demandratchetpercentage": [0.5] * 6 + [0.8] * 6},
     "demandreactivepowercharge": {"demandreactivepowercharge": 0.3},
     "coincidentratestructure": {"coincidentratestructure": [[{"rate": 5}]]},
     "lookbackpercent": {"lookbackpercent": 80, "lookbackrange": 11},
@@ -105,9 +107,57 @@ def test_urdb_rate_that_cannot_be_represented_is_refused_by_field(field: str) ->
     assert caught.value.field == field
 
 
-@pytest.mark.parametrize("key", ["demandratchetpercentage", "coincidentratestructure"])
-def test_urdb_fields_that_hold_nothing_are_no_obstacle(key: str) -> None:
-    assert read_urdb(urdb(**{key: [[{"rate": 0, "unit": "kW"}]], "energytoulabels": ["a"]}))
+@pytest.mark.parametrize(
+    ("key", "nothing"),
+    [
+        ("demandratchetpercentage", [0] * 12),
+        ("demandratchetpercentage", None),
+        ("coincidentratestructure", [[{"rate": 0, "unit": "kW"}]]),
+    ],
+)
+def test_urdb_fields_that_hold_nothing_are_no_obstacle(key: str, nothing: Any) -> None:
+    assert read_urdb(urdb(**{key: nothing, "energytoulabels": ["a"]}))
+
+
+@pytest.mark.parametrize("share", [[0.5] * 12 + [0.5], 80, [80] * 12, "half", [True]])
+def test_a_ratchet_percentage_that_nobody_can_read_is_refused(share: Any) -> None:
+    with pytest.raises((UnsupportedRate, TariffFileError), match="demandratchetpercentage"):
+        read_urdb(urdb(demandratchetpercentage=share))
+
+
+def test_a_bulk_field_beside_its_service_name_is_refused() -> None:
+    with pytest.raises(TariffFileError, match="energyRateStrux"):
+        read_urdb(urdb(energyRateStrux=[]))
+
+
+def test_bulk_dates_and_names_are_read_and_unknown_charges_refused() -> None:
+    rate = urdb(effectiveDate={"$date": "2018-02-01T00:00:00.000Z"}, fixedChargeFirstMeter=4)
+    assert read_urdb(rate).effective_from == date(2018, 2, 1)
+    assert read_urdb(rate).standing[0].amount == 4
+    with pytest.raises(UnsupportedRate, match="meterChargeExtra"):
+        read_urdb(urdb(meterChargeExtra=3))
+
+
+def test_a_block_with_its_own_basis_is_the_same_from_toml() -> None:
+    text = """
+format = "commonwatt-tariff/1"
+name = "mixed"
+currency = "EUR"
+timezone = "Etc/UTC"
+[[energy]]
+tiers = [
+  { upto_kwh = 100, rate_per_kwh = 0.1 },
+  { upto_kwh = 10, basis = "month-daily", rate_per_kwh = 0.2 },
+  { rate_per_kwh = 0.4 },
+]
+"""
+    tariff = parse_tariff(text)
+    made = bill(flat_profile("2018-02-01T00:00:00+00:00", 28), tariff)
+    # February: 672 kWh; blocks end at 100 and at 28 x 10 = 280 kWh.
+    assert made.annual.energy == Decimal("0.1") * 100 + Decimal("0.2") * 180 + Decimal("0.4") * 392
+    daily = text.replace("[[energy]]", '[[energy]]\ntier_basis = "day"')
+    with pytest.raises(TariffFileError, match="mixes blocks"):
+        parse_tariff(daily)
 
 
 @pytest.mark.parametrize(
