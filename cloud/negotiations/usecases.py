@@ -105,7 +105,7 @@ def open_tender(
             connection,
             plan.tender_id,
             ours=True,
-            text=f"Tender opened: load profile released, sum of {len(homes)} homes",
+            text=f"Tender opened on the released sum of {len(homes)} homes",
             at=now,
         )
         record(
