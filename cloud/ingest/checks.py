@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from cloud.consents.standing import Standing, why_refused
 from cloud.readings.ports import CheckedPart
+from cloud.readings.runs import Admissible, Run
 from gateway.wire.batch import INTERVALS_MAX, Batch, Block, GapRecord, Part, RefusedInterval
 from gateway.wire.codec import decode
 from gateway.wire.consent import Grant, Withheld
@@ -59,52 +60,41 @@ def admissible_gaps(batch: Batch, standing: Standing) -> tuple[GapRecord, ...]:
 
 
 def _check_part(part: Part, grants: tuple[Grant, ...], now: datetime) -> CheckedPart:
-    admissible: list[Reading] = []
+    pieces: list[Run | tuple[Reading, ...]] = []
     refused: list[RefusedInterval] = []
     for block in part.blocks:
-        readings = _readings(part, block)
-        if _all_pass(part, block, readings, grants, now):
-            admissible += readings
-            continue
-        for reading in readings:
+        if part.is_even(block):
+            run = Run(part=part, block=block)
+            if _passes_whole(run, grants, now):
+                pieces.append(run)
+                continue
+        admissible: list[Reading] = []
+        for reading in _readings(part, block):
             reason = _why_not(part, reading, grants, now)
             if reason is None:
                 admissible.append(reading)
             else:
                 refused.append(RefusedInterval(start=reading.start, reason=reason))
-    return CheckedPart(part=part, admissible=tuple(admissible), refused=tuple(refused))
+        pieces.append(tuple(admissible))
+    return CheckedPart(
+        part=part, admissible=Admissible(pieces=tuple(pieces)), refused=tuple(refused)
+    )
 
 
 def _readings(part: Part, block: Block) -> list[Reading]:
     try:
-        return [
-            Reading(
-                meter=part.meter,
-                quantity=part.quantity,
-                start=start,
-                end=end,
-                energy_wh=energy_wh or 0,
-                quality=quality,
-                epoch=part.epoch,
-            )
-            for start, end, energy_wh, quality in block.intervals()
-        ]
+        return list(part.readings_of(block))
     except (ValueError, OverflowError) as fault:
         raise MalformedMessage(kind="Batch", problem=f"{part.stream}: {fault}") from fault
 
 
-def _all_pass(
-    part: Part, block: Block, readings: list[Reading], grants: tuple[Grant, ...], now: datetime
-) -> bool:
+def _passes_whole(run: Run, grants: tuple[Grant, ...], now: datetime) -> bool:
     """Whether a block of equal steps passes as a whole.
 
     Every test sets a bound on start or end, so what holds for the first and the last interval
     holds for those between.
     """
-    if block.step_s is None:
-        return False
-    ends = (readings[0], readings[-1])
-    return all(_why_not(part, reading, grants, now) is None for reading in ends)
+    return all(_why_not(run.part, reading, grants, now) is None for reading in (run[0], run[-1]))
 
 
 def _why_not(part: Part, reading: Reading, grants: tuple[Grant, ...], now: datetime) -> str | None:

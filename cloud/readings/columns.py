@@ -47,9 +47,8 @@ def bucket_of(household: str) -> int:
 
 def pack(rows: AcceptedRows) -> bytes:
     """Columns to compressed bytes."""
-    times_and_energy = np.array([rows.start_us, rows.end_us, rows.energy_wh], dtype="<i8")
-    quality = np.array(rows.quality, dtype=np.uint8)
-    raw = times_and_energy.tobytes() + quality.tobytes()
+    numbers = (rows.start_us, rows.end_us, rows.energy_wh)
+    raw = np.concatenate(numbers, dtype="<i8").tobytes() + rows.quality.tobytes()
     packed: bytes = pa.compress(raw, codec="zstd", asbytes=True)
     return packed
 

@@ -236,7 +236,12 @@ class MemoryStore:
             energy=stream.energy.setdefault(epoch, Coverage()),
             gaps=stream.gaps.setdefault(epoch, Coverage()),
         )
-        columns = (rows.start_us, rows.end_us, rows.energy_wh, rows.quality)
+        columns = (
+            rows.start_us.tolist(),
+            rows.end_us.tolist(),
+            rows.energy_wh.tolist(),
+            rows.quality.tolist(),
+        )
         stream.rows += [
             _Row(epoch=epoch, start_us=start, end_us=end, energy_wh=energy, quality=quality)
             for start, end, energy, quality in zip(*columns, strict=True)

@@ -6,7 +6,7 @@ Both pass the same conformance suite.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,12 +24,13 @@ class CheckedPart:
 
     Attributes:
         part: As sent.
-        admissible: Intervals that may be stored, gaps included.
+        admissible: Intervals that may be stored, gaps included; `runs.Admissible` where whole
+            blocks pass, so that nothing is made of them one by one.
         refused: Intervals that may not, each with its reason.
     """
 
     part: Part
-    admissible: tuple[Reading, ...]
+    admissible: Sequence[Reading]
     refused: tuple[RefusedInterval, ...] = ()
 
 

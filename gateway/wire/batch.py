@@ -11,13 +11,14 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import msgspec
 
 from gateway.wire.reading import (
     ENERGY_WH_MAX,
+    METER_ID,
     Purpose,
     Quality,
     Quantity,
@@ -92,6 +93,23 @@ class Block(WireRecord, frozen=True, kw_only=True, omit_defaults=True):
                 raise ValueError(f"value {position} is called a gap but has energy")
             yield edges[position], edges[position + 1], energy_wh, quality
 
+    @property
+    def is_even(self) -> bool:
+        """Whether it is sound as a whole, in equal steps, measured throughout, without a gap.
+
+        What a decoder has made sure of is not asked again: types and ranges. False says only that
+        the intervals have to be looked at one by one.
+        """
+        return (
+            self.step_s is not None
+            and self.step_s > 0
+            and self.edges is None
+            and not self.quality
+            and self.start.tzinfo is UTC
+            and None not in self.wh
+            and self.start <= _END_OF_TIME - timedelta(seconds=self.step_s * len(self.wh))
+        )
+
     def _edges(self) -> list[datetime]:
         if (self.step_s is None) == (self.edges is None):
             raise ValueError("give either step_s or edges")
@@ -103,6 +121,9 @@ class Block(WireRecord, frozen=True, kw_only=True, omit_defaults=True):
         if any(a >= b for a, b in zip(self.edges, self.edges[1:], strict=False)):
             raise ValueError("edges must rise")
         return list(self.edges)
+
+
+_END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
 
 class Part(WireRecord, frozen=True, kw_only=True):
@@ -138,16 +159,29 @@ class Part(WireRecord, frozen=True, kw_only=True):
     def readings(self) -> Iterator[Reading]:
         """Yield the intervals as readings; unknown energy becomes a gap of 0 Wh."""
         for block in self.blocks:
-            for start, end, energy_wh, quality in block.intervals():
-                yield Reading(
-                    meter=self.meter,
-                    quantity=self.quantity,
-                    start=start,
-                    end=end,
-                    energy_wh=energy_wh or 0,
-                    quality=quality,
-                    epoch=self.epoch,
-                )
+            yield from self.readings_of(block)
+
+    def readings_of(self, block: Block) -> Iterator[Reading]:
+        """Yield the intervals of one of the blocks as readings.
+
+        Raises:
+            ValueError: The block contradicts itself, or the meter's name cannot be one.
+            OverflowError: The block ends after the end of time.
+        """
+        for start, end, energy_wh, quality in block.intervals():
+            yield Reading(
+                meter=self.meter,
+                quantity=self.quantity,
+                start=start,
+                end=end,
+                energy_wh=energy_wh or 0,
+                quality=quality,
+                epoch=self.epoch,
+            )
+
+    def is_even(self, block: Block) -> bool:
+        """Whether one of the blocks would give nothing but sound, measured readings."""
+        return block.is_even and METER_ID.fullmatch(self.meter) is not None
 
 
 class GapRecord(WireRecord, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from collections import deque
 from typing import TypeVar, cast
 
 import msgspec
@@ -88,8 +89,9 @@ def decode_batch(payload: bytes) -> Batch:
         )
     for part in batch.parts:
         try:
-            for _ in part.readings():
-                pass
+            for block in part.blocks:
+                if not part.is_even(block):
+                    deque(part.readings_of(block), maxlen=0)
         except (ValueError, OverflowError) as fault:
             raise MalformedMessage(kind="Batch", problem=f"{part.stream}: {fault}") from fault
     return batch

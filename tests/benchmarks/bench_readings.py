@@ -158,15 +158,15 @@ def _add(connection: sqlite3.Connection, loads_wh: NDArray[np.int64], a: int, b:
     starts = to_us(START) + np.arange(a, b, dtype=np.int64) * STEP_US
     for home, load_wh in enumerate(loads_wh):
         rows = AcceptedRows(
-            start_us=starts.tolist(),
-            end_us=(starts + STEP_US).tolist(),
-            energy_wh=load_wh[a:b].tolist(),
-            quality=[0] * (b - a),
+            start_us=starts,
+            end_us=starts + STEP_US,
+            energy_wh=load_wh[a:b],
+            quality=np.zeros(b - a, dtype=np.uint8),
         )
         connection.execute(
             "INSERT INTO chunk (batch, stream, epoch, start_us, end_us, intervals, packed)"
             " VALUES (?, ?, 0, ?, ?, ?, ?)",
-            (a + 1, home + 1, rows.start_us[0], rows.end_us[-1], b - a, pack(rows)),
+            (a + 1, home + 1, int(starts[0]), int(starts[-1]) + STEP_US, b - a, pack(rows)),
         )
 
 
