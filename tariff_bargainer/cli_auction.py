@@ -136,10 +136,14 @@ def pack_command(
     timezone: Annotated[str, typer.Option(help="IANA zone of the homes' clock.")],
     issuer: Annotated[str, typer.Option(help="Name of the cooperative.")],
     out: Annotated[Path, typer.Option(help="Folder to write to; made when absent.")],
+    pdf: Annotated[
+        bool, typer.Option("--pdf", help="Print the page as PDF too; needs the extra pdf.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write what suppliers are sent; refuses a load below the privacy floor."""
     from tariff_bargainer.bargaining.auction_file import read_tender
+    from tariff_bargainer.bargaining.pack_pdf import html_to_pdf
     from tariff_bargainer.bargaining.tender_pack import make_tender_pack
     from tariff_bargainer.cli_bargaining_input import one_line_errors, read_homes
     from tariff_bargainer.profiles.load_csv import read_load_csv
@@ -153,14 +157,17 @@ def pack_command(
         load = typical_day_profile(stacked, start=start, step_s=step_s, timezone=timezone)
         pack = make_tender_pack(fixed, load, issuer=issuer)
     files = {
-        "tender.json": pack.json_text,
-        "load.csv": pack.csv_text,
-        "tender.html": pack.html_text,
+        "tender.json": pack.json_text.encode(),
+        "load.csv": pack.csv_text.encode(),
+        "tender.html": pack.html_text.encode(),
     }
+    if pdf:
+        with one_line_errors(out):
+            files["tender.pdf"] = html_to_pdf(pack.html_text)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            (out / name).write_text(text, encoding="utf-8")
+        for name, content in files.items():
+            (out / name).write_bytes(content)
     except OSError as failed:
         typer.echo(f"error: {out}: cannot be written ({failed.strerror}); choose another", err=True)
         raise typer.Exit(EXIT_BAD_INPUT) from None

@@ -10,6 +10,7 @@ BargainerError
 ├── InsufficientProfile   a profile that cannot answer the question; lists the reasons
 ├── InvalidContract       versions of a tariff that do not follow each other
 ├── MissingInput          a bill needs a series or register that was not given
+├── MissingExtra          something needs a package that is not installed; names the extra
 ├── OfferFileError        an offer, mandate or other bargaining text breaks its form
 ├── MismatchedHomes       homes, tariffs and bills that do not belong together
 ├── NegotiationFault      a move that the state of a negotiation or auction does not allow
@@ -110,6 +111,18 @@ class MissingInput(BargainerError):
         self.name = name
         self.kind = kind
         super().__init__(f"the tariff needs the {kind} {name!r}, which was not given; {remedy}")
+
+
+class MissingExtra(BargainerError):
+    """Something needs a package that is not installed here.
+
+    Attributes:
+        extra: Name of the extra that brings it.
+    """
+
+    def __init__(self, *, extra: str, use: str) -> None:
+        self.extra = extra
+        super().__init__(f"{use} needs the extra {extra}; install commonwatt[{extra}]")
 
 
 class OfferFileError(BargainerError):

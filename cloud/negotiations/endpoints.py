@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from cloud.errors import BadInput, NotFound
 from cloud.members.access import require_role
 from cloud.members.roles import Person, Role
-from cloud.negotiations import repository, usecases
+from cloud.negotiations import pack_answer, repository, usecases
 from cloud.negotiations.pricing import OFFER_BYTES_MAX
 from cloud.negotiations.repository import StoredOffer, Tender
 from cloud.services import ServicesDep
@@ -64,6 +64,22 @@ def get_tender(services: ServicesDep, _person: SupplierDep, tender_id: str) -> T
     if tender is None:
         raise NotFound(f"tender {tender_id}")
     return _tender(tender)
+
+
+@router.get(
+    "/tenders/{tender_id}/pack.json", operation_id="tender_pack_json", response_class=Response
+)
+def get_pack_json(services: ServicesDep, _person: SupplierDep, tender_id: str) -> Response:
+    """The tender pack for programs: rules, deadlines, released load, schema of an offer."""
+    return pack_answer.answer(services, tender_id, pack_answer.PackForm.JSON)
+
+
+@router.get(
+    "/tenders/{tender_id}/pack.csv", operation_id="tender_pack_csv", response_class=Response
+)
+def get_pack_csv(services: ServicesDep, _person: SupplierDep, tender_id: str) -> Response:
+    """The released load of the tender pack, a line per season and hour."""
+    return pack_answer.answer(services, tender_id, pack_answer.PackForm.CSV)
 
 
 @router.get("/tenders/{tender_id}/offers", operation_id="own_offers")

@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse
 from cloud.errors import BadInput
 from cloud.members.access import SessionDep, require_role
 from cloud.members.roles import Person, Role
-from cloud.negotiations import repository, usecases
+from cloud.negotiations import pack_answer, repository, usecases
 from cloud.services import ServicesDep
 from cloud.web.board_view import advice_in_words, gather_board
 from cloud.web.page_route import PageRoute
@@ -51,6 +51,14 @@ def get_tender(
         "advice_text": advice_in_words(view.advice) if view.advice else "",
     }
     return pages_of(request).render("board_negotiation.html", shown)
+
+
+@router.get("/board/{tender_id}/pack.{form}")
+def get_pack(
+    services: ServicesDep, _person: BoardDep, tender_id: str, form: pack_answer.PackForm
+) -> Response:
+    """The tender pack as suppliers have it, to save or print."""
+    return pack_answer.answer(services, tender_id, form)
 
 
 @router.post("/board/{tender_id}/counter")

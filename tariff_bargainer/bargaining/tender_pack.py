@@ -153,6 +153,11 @@ def _csv(rows: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
+def _css_text(text: str) -> str:
+    """Write text as the inside of a CSS string; whatever is neither letter nor digit by number."""
+    return "".join(c if c.isalnum() or c in " .-" else f"\\{ord(c):06x}" for c in text)
+
+
 def _html(rules: AuctionRules, load: TypicalDayProfile, issuer: str) -> str:
     total_mwh = int(load.energy_wh.sum()) / 1e6
     lots = "".join(
@@ -171,6 +176,11 @@ def _html(rules: AuctionRules, load: TypicalDayProfile, issuer: str) -> str:
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Tender {escape(rules.tender)}</title>
 <style>
+@page {{ size: A4; margin: 20mm 18mm 22mm }}
+@page {{ @bottom-left {{ content: "{_css_text(rules.tender)}"; font: 8pt sans-serif; color: #42545e }} }}
+@page {{ @bottom-right {{ content: counter(page) " of " counter(pages); font: 8pt sans-serif }} }}
+h2 {{ break-after: avoid }} tr, p {{ break-inside: avoid }}
+@media print {{ body {{ max-width: none; margin: 0 }} }}
 body {{ font: 11pt/1.5 sans-serif; max-width: 46rem; margin: 2rem auto; color: #10212b }}
 table {{ border-collapse: collapse; margin: .5rem 0 1.5rem }}
 td, th {{ border-bottom: 1px solid #ccd6db; padding: .3rem .9rem .3rem 0; text-align: left }}

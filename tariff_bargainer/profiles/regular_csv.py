@@ -111,6 +111,12 @@ def _numbered(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
 
 def _positions(header: list[str], known: Collection[str]) -> dict[str, int]:
     if START_COLUMN not in header:
+        if len(header) == 1 and header[0].count(";") + header[0].count("\t"):
+            raise LoadFileError(
+                line=1,
+                problem="the columns are not separated by commas",
+                remedy="save it with commas between columns and decimal points in numbers",
+            )
         raise LoadFileError(
             line=1,
             problem=f"no column {START_COLUMN}",

@@ -1,6 +1,8 @@
 """The commands on real files: what they print, and one clear line when something is wrong."""
 
 import json
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -235,7 +237,7 @@ def test_a_tender_pack_of_a_small_street_is_refused(street, tmp_path):
     assert not (tmp_path / "pack").exists()
 
 
-def test_a_tender_pack_of_a_hundred_homes_is_written(street, tmp_path):
+def test_a_tender_pack_of_a_hundred_homes_is_written(street, tmp_path, monkeypatch):
     homes = tmp_path / "homes"
     homes.mkdir()
     rows = (street / "homes" / "home-001.csv").read_text()
@@ -252,6 +254,15 @@ def test_a_tender_pack_of_a_hundred_homes_is_written(street, tmp_path):
         "tender.json", "load.csv", "tender.html",
     ]  # fmt: skip
     assert json.loads((tmp_path / "pack" / "tender.json").read_text())["homes"] == 100
+    arguments = (
+        "auction", "pack", "--rules", tmp_path / "tender.toml", "--homes", homes, "--timezone",
+        "UTC", "--issuer", "Harbour Lane", "--out", tmp_path / "printed", "--pdf",
+    )  # fmt: skip
+    if find_spec("weasyprint"):
+        run(*arguments)
+        assert (tmp_path / "printed" / "tender.pdf").read_bytes().startswith(b"%PDF-")
+    monkeypatch.setitem(sys.modules, "weasyprint", None)
+    assert "commonwatt[pdf]" in run(*arguments, code=2)
 
 
 def test_savings_carry_their_evidence(street):

@@ -44,6 +44,7 @@ ROW = "2018-01-01T00:00:00Z,1\n2018-01-01T01:00:00Z,1\n"
 FAULTS = {
     "": (1, "no column interval_start"),
     "interval_start,load\n": (1, "'load' is not known"),
+    "interval_start;import_kwh\n2018-01-01T00:00:00Z;1,5\n": (1, "separated by commas"),
     "interval_start\n" + "2018-01-01T00:00:00Z\n2018-01-01T01:00:00Z\n": (1, "0 import columns"),
     "interval_start,import_wh,import_kwh\n2018-01-01T00:00:00Z,1,1\n2018-01-01T01:00:00Z,1,1\n": (
         1,
