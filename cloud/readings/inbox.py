@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,7 +28,6 @@ from cloud.readings.columns import pack
 from cloud.readings.coverage import Coverage, to_us
 from cloud.readings.ports import CheckedBatch, CheckedPart
 from gateway.wire.batch import BatchAnswer, GapRecord, PartAnswer
-from gateway.wire.codec import payload_hash
 from gateway.wire.reading import StreamKey
 
 QUEUE_MAX = 4096
@@ -38,6 +38,10 @@ GROUP_MAX = 512
 
 COVERAGE_CACHE_MAX = 50_000
 """Streams and epochs whose coverage stays in memory."""
+
+ROWS_PER_STATEMENT = 32
+"""Rows to one INSERT. Each statement lets go of the interpreter and has to win it back from the
+thread that answers requests, which costs far more than the row itself."""
 
 _Result = TypeVar("_Result")
 _CoverageKey = tuple[int, int, bool]
@@ -200,6 +204,8 @@ class _Ledger:
         self._coverage: OrderedDict[_CoverageKey, Coverage] = OrderedDict()
         self._touched: set[_CoverageKey] = set()
         self._tallies: dict[int, list[int]] = {}
+        self._chunks: list[tuple[Any, ...]] = []
+        self._signed: list[tuple[Any, ...]] = []
 
     def forget(self) -> None:
         """Drop all that was remembered: the disk may say otherwise."""
@@ -207,17 +213,15 @@ class _Ledger:
         self._coverage.clear()
         self._touched.clear()
         self._tallies.clear()
+        self._chunks.clear()
+        self._signed.clear()
 
     def enter(self, checked: CheckedBatch) -> BatchAnswer | CloudError:
-        """Write one batch into the open transaction, or say why not."""
-        sha256 = hashlib.sha256(checked.payload).digest()
-        known = self._connection.execute(
-            "SELECT id, sha256 FROM batch WHERE gateway = ? AND seq = ?",
-            (checked.gateway, checked.seq),
-        ).fetchone()
-        if known is not None and known[1] != sha256:
+        """Take one batch into the open transaction, or say why not; `flush` writes the rest."""
+        sha256 = hashlib.sha256(checked.payload)
+        batch = self._add_batch(checked, sha256.digest())
+        if batch is None:
             return BatchNumberReused(gateway=checked.gateway, seq=checked.seq)
-        batch = known[0] if known is not None else self._add_batch(checked, sha256)
         answers: list[PartAnswer] = []
         stored = 0
         for part in checked.parts:
@@ -227,38 +231,60 @@ class _Ledger:
         for gap in checked.gaps:
             self._enter_gap(checked.household, gap)
         if stored:
-            self._keep_as_signed(checked, batch)
-        return BatchAnswer(
-            seq=checked.seq, sha256=payload_hash(checked.payload), parts=tuple(answers)
-        )
+            packed = pa.compress(checked.payload, codec="zstd", asbytes=True)
+            self._signed.append((batch, len(checked.payload), packed, checked.signature))
+        return BatchAnswer(seq=checked.seq, sha256=sha256.hexdigest(), parts=tuple(answers))
 
     def flush(self) -> None:
-        """Write the coverage and tallies that the group changed; then the group may commit."""
-        for stream, epoch, is_gap in self._touched:
-            gone, changed = self._coverage[stream, epoch, is_gap].take_changes()
-            self._connection.executemany(
-                "DELETE FROM coverage WHERE stream = ? AND epoch = ? AND is_gap = ?"
-                " AND start_us = ?",
-                [(stream, epoch, is_gap, start_us) for start_us in gone],
-            )
-            self._connection.executemany(
-                "INSERT INTO coverage VALUES (?, ?, ?, ?, ?)"
-                " ON CONFLICT DO UPDATE SET end_us = excluded.end_us",
-                [(stream, epoch, is_gap, *both) for both in changed],
-            )
+        """Write intervals, coverage and tallies of the group; then the group may commit."""
+        vanished: list[tuple[Any, ...]] = []
+        covered: list[tuple[Any, ...]] = []
+        for key in self._touched:
+            gone, changed = self._coverage[key].take_changes()
+            vanished += [(*key, start_us) for start_us in gone]
+            covered += [(*key, *both) for both in changed]
         self._connection.executemany(
-            "UPDATE stream SET accepted = accepted + ?, gaps = gaps + ? WHERE id = ?",
-            [(*tally, stream) for stream, tally in self._tallies.items()],
+            "DELETE FROM coverage WHERE stream = ? AND epoch = ? AND is_gap = ? AND start_us = ?",
+            vanished,
+        )
+        self._write_rows(
+            # Without WHERE, SQLite would take ON CONFLICT for the condition of a join.
+            "INSERT INTO coverage SELECT * FROM ({rows}) WHERE true"
+            " ON CONFLICT DO UPDATE SET end_us = excluded.end_us",
+            covered,
+        )
+        self._write_rows("INSERT OR REPLACE INTO signed {rows}", self._signed)
+        self._write_rows(
+            "INSERT INTO chunk (batch, stream, epoch, start_us, end_us, intervals, packed) {rows}",
+            self._chunks,
+        )
+        self._write_rows(
+            "UPDATE stream SET accepted = accepted + more.column2, gaps = gaps + more.column3"
+            " FROM ({rows}) AS more WHERE id = more.column1",
+            [(stream, *tally) for stream, tally in self._tallies.items()],
         )
         self._touched.clear()
         self._tallies.clear()
+        self._chunks.clear()
+        self._signed.clear()
         while len(self._coverage) > COVERAGE_CACHE_MAX:
             self._coverage.popitem(last=False)
 
-    def _add_batch(self, checked: CheckedBatch, sha256: bytes) -> int:
+    def _write_rows(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
+        """Run a statement with many rows at a time in the place of `{rows}`."""
+        for first in range(0, len(rows), ROWS_PER_STATEMENT):
+            some = rows[first : first + ROWS_PER_STATEMENT]
+            row = f"({', '.join('?' * len(some[0]))})"
+            self._connection.execute(
+                statement.replace("{rows}", f"VALUES {', '.join([row] * len(some))}"),
+                tuple(chain.from_iterable(some)),
+            )
+
+    def _add_batch(self, checked: CheckedBatch, sha256: bytes) -> int | None:
+        """Number of the batch, or None if other bytes came under its name."""
         cursor = self._connection.execute(
             "INSERT INTO batch (gateway, seq, sha256, household, received_us)"
-            " VALUES (?, ?, ?, ?, ?)",
+            " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             (
                 checked.gateway,
                 checked.seq,
@@ -267,18 +293,13 @@ class _Ledger:
                 to_us(checked.received_at),
             ),
         )
-        return int(cursor.lastrowid or 0)
-
-    def _keep_as_signed(self, checked: CheckedBatch, batch: int) -> None:
-        self._connection.execute(
-            "INSERT OR REPLACE INTO signed VALUES (?, ?, ?, ?)",
-            (
-                batch,
-                len(checked.payload),
-                pa.compress(checked.payload, codec="zstd", asbytes=True),
-                checked.signature,
-            ),
-        )
+        if cursor.rowcount:
+            return int(cursor.lastrowid or 0)
+        number, known = self._connection.execute(
+            "SELECT id, sha256 FROM batch WHERE gateway = ? AND seq = ?",
+            (checked.gateway, checked.seq),
+        ).fetchone()
+        return int(number) if known == sha256 else None
 
     def _enter_part(
         self, household: str, checked: CheckedPart, batch: int
@@ -295,9 +316,7 @@ class _Ledger:
             gaps=self._covered(stream, epoch, is_gap=True),
         )
         if rows:
-            self._connection.execute(
-                "INSERT INTO chunk (batch, stream, epoch, start_us, end_us, intervals, packed)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            self._chunks.append(
                 (
                     batch,
                     stream,
