@@ -20,6 +20,8 @@ from solar_fund.voting.ballots import Ballot, BallotProject, Election, VoteType
 
 FILE_BYTES_MAX = 512 * 1024 * 1024
 FIELD_CHARS_MAX = 1_000_000
+NUMBER_MAX = 10**15
+DENOMINATOR_MAX = 10**9
 _SECTIONS = ("META", "PROJECTS", "VOTES")
 
 
@@ -226,7 +228,11 @@ class _PbReader:
         except ValueError:
             amount = None
         if amount is None:
-            raise self._fault(line, f"{what} is {written!r}: expected a number")
+            raise self._fault(line, f"{what} is {written[:40]!r}: expected a number")
+        if abs(amount) > NUMBER_MAX or amount.denominator > DENOMINATOR_MAX:
+            raise self._fault(
+                line, f"{what} is {written[:40]!r}: too large or too fine, check the number"
+            )
         return amount
 
     def _fault(self, line: int, fault: str) -> ElectionFileInvalid:

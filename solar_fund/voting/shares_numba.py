@@ -14,6 +14,45 @@ from solar_fund.voting.shares_numpy import GUARD, Bools, BoolTable, Floats, Foll
 _UNAFFORDABLE = -1.0
 
 
+def _poor(
+    ceiling: Floats, weight: Floats, points: Floats, share: float
+) -> tuple[int, float, float]:
+    """Return how many rows hold less than the share, what they hold, and their points."""
+    uniform = len(points) == 0
+    count = 0
+    money = 0.0
+    voice = 0.0
+    # Written without branches, so that the compiler can take several rows at once.
+    for i in range(len(ceiling)):
+        poor = ceiling[i] < share
+        own = poor * (weight[i] if uniform else weight[i] * points[i])
+        count += poor
+        money += ceiling[i] * own
+        voice += own
+    return count, money, voice
+
+
+# Sums may be taken in any order: that moves the last digits, far inside the guard.
+_poor_compiled: Any = numba.njit(cache=True, fastmath={"reassoc", "contract"})(_poor)
+
+
+def _gathered(money: Floats, rows: Rows, weight: Floats, points: Floats) -> tuple[Floats, float]:
+    """Return what each supporter can pay per point, and what they hold together."""
+    ceiling = np.empty(len(rows))
+    # Gathering alone, then adding up, lets the compiler take several rows at once.
+    for i in range(len(rows)):
+        ceiling[i] = money[rows[i]]
+    total = 0.0
+    for i in range(len(rows)):
+        total += ceiling[i] * weight[i]
+    if len(points):
+        ceiling /= points
+    return ceiling, total
+
+
+_gathered_compiled: Any = numba.njit(cache=True, fastmath={"reassoc", "contract"})(_gathered)
+
+
 def _share(
     money: Floats,
     rows: Rows,
@@ -22,41 +61,33 @@ def _share(
     cost: float,
     votes: float,
     start: float,
+    hint: float,
 ) -> tuple[float, int]:
-    """Return the price per point, and 1 if affordability is doubtful, 2 if all pay alike."""
-    n = len(rows)
-    uniform = len(points) == 0
-    ceiling = np.empty(n)
-    total = 0.0
-    for i in range(n):
-        held = money[rows[i]]
-        total += held * weight[i]
-        ceiling[i] = held if uniform else held / points[i]
+    """Return the price per point, and 1 if affordability is doubtful, 2 if all pay alike.
+
+    With 4, it is a lower bound that is above the hint; see `NumpyMoney._price`.
+    """
+    ceiling, total = _gathered_compiled(money, rows, weight, points)
     if total < cost * (1 - GUARD):
         return _UNAFFORDABLE, 0
     note = 1 if total <= cost * (1 + GUARD) else 0
     floor = cost / votes
-    margin = floor * (1 + GUARD)
-    # Once above its lowest price, a price never returns to it within a run.
-    if start <= margin:
-        near_floor = 0
-        for i in range(n):
-            near_floor += ceiling[i] < margin
-        if near_floor == 0:
-            return floor, note + 2
-    share = max(floor, start)
     n_poor = -1
+    if hint > start:
+        n_poor, poor_money, poor_voice = _poor_compiled(ceiling, weight, points, hint)
+        if votes > poor_voice:
+            start = max(start, (cost - poor_money) / (votes - poor_voice))
+        else:
+            n_poor = -1
+        if start > hint * (1 + 4 * GUARD):
+            return start, 4
+    # Once above its lowest price, a price never returns to it within a run.
+    margin = floor * (1 + GUARD)
+    if start <= margin and not (ceiling < margin).any():
+        return floor, note + 2
+    share = max(floor, start)
     while True:
-        count = 0
-        poor_money = 0.0
-        poor_voice = 0.0
-        # Written without branches, so that the compiler can take several rows at once.
-        for i in range(n):
-            poor = ceiling[i] < share
-            voice = poor * (weight[i] if uniform else weight[i] * points[i])
-            count += poor
-            poor_money += ceiling[i] * voice
-            poor_voice += voice
+        count, poor_money, poor_voice = _poor_compiled(ceiling, weight, points, share)
         if count == n_poor:
             return share, note
         n_poor = count
@@ -67,7 +98,6 @@ def _share(
         share = max(share, (cost - poor_money) / paying)
 
 
-# Sums may be taken in any order: that moves the last digits, far inside the guard.
 _share_compiled: Any = numba.njit(cache=True, fastmath={"reassoc", "contract"})(_share)
 
 
@@ -105,9 +135,13 @@ def _best(
             costs[number],
             votes[number],
             bounds[number] * worth[number],
+            at_least * worth[number],
         )
         if share < 0:
             alive[number] = False
+            continue
+        if note == 4:
+            bounds[number] = share / worth[number]
             continue
         fresh[number] = True
         doubtful[number] = note % 2 == 1
@@ -184,8 +218,9 @@ def _follow(
                 costs[number],
                 votes[number],
                 0.0,
+                prices[step] * worth[number],
             )
-            if share < 0:
+            if share < 0 or note == 4:
                 return step
             bounds[number] = share / worth[number]
             at_floor[number] = note >= 2

@@ -120,10 +120,15 @@ class NumpyMoney:
         bounds = self._bounds
         while bounds and bounds[0][0] <= max(lowest, at_least) * (1 + GUARD):
             bound, number = heappop(bounds)
-            price = self._price(number, bound)
-            if price is not None:
+            priced = self._price(number, bound, at_least)
+            if priced is None:
+                continue
+            price, is_final = priced
+            if is_final:
                 seen.append((price, number))
                 lowest = min(lowest, price)
+            else:
+                heappush(bounds, (price, number))
         for entry in seen:
             heappush(bounds, entry)
         limit = max(lowest, at_least) * (1 + GUARD)
@@ -174,7 +179,9 @@ class NumpyMoney:
         at_floor: list[bool] = []
         steps = zip(*run, strict=True)
         for step, (number, price_before, was_at_floor) in enumerate(steps):
-            price_now = self._price(number, 0.0) if step < safe else None
+            price_now = None
+            if step < safe and (priced := self._price(number, 0.0, price_before)):
+                price_now = priced[0] if priced[1] else None
             for price, rival in [] if step < safe else self.best(at_least=price_before):
                 if rival == number:
                     price_now = price
@@ -189,8 +196,17 @@ class NumpyMoney:
                 self.drop(set(np.flatnonzero(rivals[number]).tolist()))
         return len(prices) if self.best() else FollowedRun(run.sequence, prices, at_floor)
 
-    def _price(self, number: int, bound: float) -> float | None:
-        """Return the price per worth, or nothing when the supporters surely cannot pay."""
+    def _price(self, number: int, bound: float, hint: float = 0.0) -> tuple[float, bool] | None:
+        """Return the price per worth, or nothing when the supporters surely cannot pay.
+
+        Args:
+            number: Which project.
+            bound: The price is surely not below this.
+            hint: Where to look first; a price that is surely above it is not looked for further.
+
+        Returns:
+            The price and True, or something below it but above the hint and False.
+        """
         span = slice(self._first[number], self._first[number + 1])
         money = self._money[self._rows[span]]
         weight = self._weight[span]
@@ -206,25 +222,40 @@ class NumpyMoney:
             ceiling, voice = money, weight
         else:
             ceiling, voice = money / self._points[span], weight * self._points[span]
-        votes = self._votes[number]
+        votes, worth = self._votes[number], self._worth[number]
         share = cost / votes
-        start = bound * self._worth[number]
+        start, n_poor, first_look = bound * worth, -1, hint * worth
+        if first_look > start:
+            poor = np.flatnonzero(ceiling < first_look)
+            lower = self._not_above(cost, votes, poor, weight, money, voice)
+            n_poor = -1 if lower is None else len(poor)
+            start = max(start, lower or 0.0)
+            if start > first_look * (1 + 4 * GUARD):
+                return start / worth, False
         # Once above its lowest price, a price never returns to it within a run.
         if start <= share * (1 + GUARD) and float(ceiling.min()) >= share * (1 + GUARD):
             self._at_floor.add(number)
-            return share / self._worth[number]
+            return share / worth, True
         self._at_floor.discard(number)
         # The search may begin at any lower bound; it ends at the same price.
         share = max(share, start)
-        n_poor = -1
         while True:
             poor = np.flatnonzero(ceiling < share)
             if len(poor) == n_poor:
-                return share / self._worth[number]
+                return share / worth, True
             n_poor = len(poor)
-            paying = votes - float(voice[poor].sum())
-            # Whole numbers below 2^53 add up exactly, so this is zero when nobody is left.
-            if paying <= 0:
-                return float(ceiling.max()) / self._worth[number]
-            poor_money = float((money[poor] * weight[poor]).sum())
-            share = max(share, (cost - poor_money) / paying)
+            lower = self._not_above(cost, votes, poor, weight, money, voice)
+            if lower is None:
+                return float(ceiling.max()) / worth, True
+            share = max(share, lower)
+
+    @staticmethod
+    def _not_above(
+        cost: float, votes: float, poor: Places, weight: Floats, money: Floats, voice: Floats
+    ) -> float | None:
+        """Return a share that is not too high, if these give all they have and the rest pays."""
+        paying = votes - float(voice[poor].sum())
+        # Whole numbers below 2^53 add up exactly, so this is zero when nobody is left.
+        if paying <= 0:
+            return None
+        return (cost - float((money[poor] * weight[poor]).sum())) / paying

@@ -9,7 +9,7 @@ import numpy as np
 
 from solar_fund.voting.profile import VoteProfile
 from solar_fund.voting.shares_exact import ExactMoney, ExactPurchase
-from solar_fund.voting.shares_numpy import BoolTable, FloatMoney, FollowedRun, NumpyMoney
+from solar_fund.voting.shares_numpy import BoolTable, FloatMoney, Floats, FollowedRun, NumpyMoney
 from solar_fund.voting.tie_break import TieBreak
 
 Engine = Literal["auto", "numpy", "numba"]
@@ -139,15 +139,18 @@ class ShareRun:
             raise_by: The raise [1/cost_scale currency unit].
         """
         sure, stride = 0, self._stride
-        followed = FollowedRun(run.sequence, run.prices, run.at_floor)
+        fixed, paid, open_ = self._fixed_steps(run)
+        followed = FollowedRun(run.sequence[fixed:], run.prices[fixed:], run.at_floor[fixed:])
         # A single raise has nothing in between, so there the far end alone decides.
-        anything = [0.0] * len(run.sequence)
+        anything = [0.0] * len(followed.sequence)
         failed_stride = JUMP_MAX
         # Up to which raise each step is known to stay; a failure at a late step proves the
         # earlier ones for its whole stride.
-        stays_until = [0] * len(run.sequence)
+        stays_until = [0] * len(followed.sequence)
         while True:
-            self._floats.start(float(slice_ + (sure + stride) * raise_by), self._contenders)
+            endowment = float(slice_ + (sure + stride) * raise_by)
+            self._floats.start(endowment, open_)
+            self._floats.hold(endowment - paid)
             known = followed if stride > 1 else followed._replace(prices=anything)
             safe = sum(raises >= sure + stride for raises in stays_until)
             ahead = self._floats.follow(known, self._goes_first, self._excludes, safe)
@@ -161,6 +164,29 @@ class ShareRun:
             else:
                 stays_until[:ahead] = [max(r, sure + stride) for r in stays_until[:ahead]]
                 failed_stride, stride = stride, stride // 2
+
+    def _fixed_steps(self, run: Run) -> tuple[int, Floats, list[int]]:
+        """Find the first steps that are the same in this run and in all with a higher slice.
+
+        While all supporters of the winner pay alike, its price is its lowest and stays that when
+        they hold more; if that also beats whatever the others could reach, nothing can change.
+
+        Returns:
+            How many such steps there are, what each row pays in them together
+            [1/cost_scale currency unit], and the contenders left after them.
+        """
+        profile, fixed = self._profile, 0
+        paid = np.zeros(len(profile.row_weight))
+        open_ = set(self._contenders)
+        for number, price, is_at_floor in zip(run.sequence, run.prices, run.at_floor, strict=True):
+            others = open_ - {number}
+            if not is_at_floor or not self._goes_first[number, list(others)].all():
+                break
+            span = profile.span(number)
+            paid[profile.rows[span]] += price * self._worth[number] * profile.points[span]
+            open_ = others - self._rivals[number]
+            fixed += 1
+        return fixed, paid, sorted(open_)
 
     def _take(self, number: int, price: float) -> None:
         self._floats.buy(number, price)
