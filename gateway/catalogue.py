@@ -100,7 +100,7 @@ def _load(
         shipped = resources.files("firmware_configs") / folder / file
         return parse(shipped.read_text(encoding="utf-8"), f"firmware_configs/{folder}/{file}")
     path = Path(name_or_path)
-    if path.suffix != ".toml":
+    if path.suffix != ".toml" and path.name == name_or_path:
         raise UnknownName(kind=kind, name=name_or_path, known=known)
     return parse(_text_of(path, fault_kind), name_or_path)
 

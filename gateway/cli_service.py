@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli_options import ConfigOption, JsonOption, named_faults, write_json
+from gateway.errors import GatewayError
 
 
 def register(app: typer.Typer) -> None:
@@ -70,12 +71,18 @@ def pair(
 ) -> None:
     """Bind this gateway to your household, and pin the co-op's keys."""
     from gateway.daemon import open_parts
+    from gateway.identity import HASH_FILE
 
-    parts = open_parts(config)
+    parts = open_parts(config, shows_secret=True)
 
     async def ask() -> None:
         try:
             await parts.uplink.pair(code)
+        except GatewayError:
+            # A secret that nobody was shown is none: the next try makes another.
+            if parts.local_secret is not None:
+                (parts.identity.state_dir / HASH_FILE).unlink(missing_ok=True)
+            raise
         finally:
             await parts.close()
 

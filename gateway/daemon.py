@@ -326,15 +326,19 @@ class Parts:
         await self.link.close()
 
 
-def open_parts(config: Path) -> Parts:
+def open_parts(config: Path, *, shows_secret: bool = False) -> Parts:
     """Plug together what a single command needs.
+
+    Args:
+        config: Path of gateway.toml.
+        shows_secret: Whether the command shows a local secret that is made now.
 
     Raises:
         GatewayError: Settings, state or key cannot be used.
     """
     settings, state_dir = read_settings(config)
     store = SqliteOutbox.open(state_dir)
-    identity, secret = open_identity(state_dir)
+    identity, secret = open_identity(state_dir, shows_secret=shows_secret)
     watch = ClockWatch(clock=clock_of(settings), trust=settings.gateway.clock)
     link = build_link(settings, identity)
     return Parts(

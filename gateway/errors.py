@@ -131,7 +131,9 @@ class MeterRefused(MeterFault):
     def __init__(self, *, place: str, exception_code: int) -> None:
         self.exception_code = exception_code
         super().__init__(
-            place=place, problem=f"the meter refused with Modbus exception {exception_code}"
+            place=place,
+            problem=f"the meter refused with Modbus exception {exception_code}; "
+            "check the map and the unit",
         )
 
 

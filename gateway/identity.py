@@ -141,8 +141,16 @@ class Identity:
 
         Raises:
             WrongSecret: It does not fit.
+            StateFault: There is none.
         """
-        stored = (self.state_dir / HASH_FILE).read_bytes()
+        try:
+            stored = (self.state_dir / HASH_FILE).read_bytes()
+        except OSError as fault:
+            raise StateFault(
+                path=str(self.state_dir / HASH_FILE),
+                problem="there is no local secret",
+                remedy="make one with `coop-gateway new-secret --config FILE`",
+            ) from fault
         salt, expected = stored[:16], stored[16:]
         if not hmac.compare_digest(_slow_hash(given, salt), expected):
             self._failures += 1
@@ -155,11 +163,12 @@ class Identity:
         return self._failures >= _TRIES_BEFORE_WAIT
 
 
-def open_identity(state_dir: Path) -> tuple[Identity, str | None]:
+def open_identity(state_dir: Path, *, shows_secret: bool = True) -> tuple[Identity, str | None]:
     """Load the identity, or make it on first run.
 
     Args:
         state_dir: Directory of the gateway's state.
+        shows_secret: Whether the caller will show a new local secret; if not, none is made.
 
     Returns:
         The identity, and the local secret if it was made just now: show it, it is not kept.
@@ -175,7 +184,7 @@ def open_identity(state_dir: Path) -> tuple[Identity, str | None]:
     if not key_path.exists():
         write_private(key_path, _pem(Ed25519PrivateKey.generate()))
     shown: str | None = None
-    if not (state_dir / HASH_FILE).exists():
+    if shows_secret and not (state_dir / HASH_FILE).exists():
         shown = renew_secret(state_dir)
     return Identity(state_dir=state_dir, key=load_key(key_path), pinned=_pinned(state_dir)), shown
 

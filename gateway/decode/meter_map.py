@@ -11,7 +11,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from gateway.decode.quantities import UNITS, QuantityKind, add_derived, quantity_kind, to_canonical
+from gateway.decode.quantities import (
+    RAW_MAX,
+    UNITS,
+    QuantityKind,
+    add_derived,
+    quantity_kind,
+    to_canonical,
+)
 from gateway.decode.registers import (
     NoValue,
     RegisterType,
@@ -96,7 +103,9 @@ class Point:
             return None
         raw = decode_number(present, self.type, self.word_order, self.no_value)
         factor = self._full_factor(registers)
-        return None if raw is None or factor is None else to_canonical(self.kind, raw, factor)
+        if raw is None or factor is None or (isinstance(raw, float) and abs(raw) > RAW_MAX):
+            return None
+        return to_canonical(self.kind, raw, factor)
 
     def _full_factor(self, registers: Mapping[RegisterKey, int]) -> Fraction | None:
         if self.scale_address is None:

@@ -16,7 +16,14 @@ from typing import Any
 import msgspec
 
 from gateway.decode.meter_map import Standing
-from gateway.decode.quantities import UNITS, QuantityKind, add_derived, quantity_kind, to_canonical
+from gateway.decode.quantities import (
+    RAW_MAX,
+    UNITS,
+    QuantityKind,
+    add_derived,
+    quantity_kind,
+    to_canonical,
+)
 from gateway.errors import BadPayload
 
 PAYLOAD_BYTES_MAX = 64 * 1024
@@ -338,6 +345,6 @@ def _to_number(found: Any) -> int | float | None:
             found = float(found)
         except ValueError:
             return None
-    if isinstance(found, int):
-        return found
-    return found if isinstance(found, float) and math.isfinite(found) else None
+    if not isinstance(found, int | float) or not math.isfinite(found) or abs(found) > RAW_MAX:
+        return None
+    return found

@@ -15,6 +15,9 @@ from fractions import Fraction
 NAME_LENGTH_MAX = 32
 """Longest canonical name [characters]."""
 
+RAW_MAX = 1e13
+"""No meter's number is larger; what is larger is noise, and its Wh would not fit into a database."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantityKind:

@@ -33,6 +33,7 @@ from gateway.meters.read_plan import Block
 logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
 
 CONNECT_TIMEOUT_S = 5.0
+_OPEN_REMEDY = "check host and port, or the device and who else uses it"
 LISTEN_S = 0.02
 """Silence wanted on a newly opened RTU line before the first request [s]."""
 
@@ -170,7 +171,10 @@ class ModbusLink:
             reply = await ask(block.address, count=block.count, device_id=unit)
         except (ModbusException, OSError) as fault:
             self._lose_step()
-            raise MeterSilent(place=place, problem=f"no reply within {timeout_s:g} s") from fault
+            raise MeterSilent(
+                place=place,
+                problem=f"no reply within {timeout_s:g} s; check the unit's address and the wiring",
+            ) from fault
         except asyncio.CancelledError:
             # The reply to a request given up half-way would meet the next one.
             self._lose_step()
@@ -200,10 +204,14 @@ class ModbusLink:
             opened = await client.connect()
         except (ModbusException, OSError, ValueError, termios.error) as fault:
             client.close()
-            raise LinkDown(place=str(self.address), problem=f"cannot be opened: {fault}") from fault
+            raise LinkDown(
+                place=str(self.address), problem=f"cannot be opened: {fault}; {_OPEN_REMEDY}"
+            ) from fault
         if not opened:
             client.close()
-            raise LinkDown(place=str(self.address), problem="cannot be opened, or is in use")
+            raise LinkDown(
+                place=str(self.address), problem=f"cannot be opened, or is in use; {_OPEN_REMEDY}"
+            )
         self._client = client
         self._strays = 0
         if not isinstance(self.address, TcpAddress):

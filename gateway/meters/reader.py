@@ -93,7 +93,7 @@ class MeterReader:
                 self._plan = None
                 raise MeterFault(
                     place=f"{self.link.address} unit {self.unit}",
-                    problem=f"refuses every register of {self.meter_map.name}; is the map right",
+                    problem=f"refuses every register of {self.meter_map.name}; check the map and the unit",
                 )
             refused, taken_at, registers = await self._round(plan)
             if refused is None:

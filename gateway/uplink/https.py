@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import TypeVar
+
+import msgspec
 
 from gateway.errors import CloudRefused, CloudUnreachable
 from gateway.uplink.lean_httpx import httpx
@@ -48,6 +51,12 @@ def software_name() -> str:
         return f"commonwatt-gateway/{version('commonwatt')}"
     except PackageNotFoundError:
         return "commonwatt-gateway/0"
+
+
+class _Problem(msgspec.Struct):
+    """What counts for a person in an answer of RFC 9457."""
+
+    detail: str = ""
 
 
 class HttpsLink:
@@ -153,8 +162,11 @@ async def _bounded(response: httpx.Response, url: str) -> bytes:
 
 
 def _problem(response: httpx.Response, answer: bytes) -> str:
-    """One short printable line of what the server says is wrong."""
+    """One short printable line of what the server says is wrong: the detail, if it gives one."""
     text = answer[: 4 * _PROBLEM_CHARS_MAX].decode("utf-8", "replace")
+    if response.headers.get("content-type", "").startswith("application/problem+json"):
+        with contextlib.suppress(msgspec.DecodeError):
+            text = msgspec.json.decode(answer, type=_Problem).detail or text
     plain = "".join(sign if sign.isprintable() else " " for sign in text)
     return plain[:_PROBLEM_CHARS_MAX] or response.reason_phrase
 

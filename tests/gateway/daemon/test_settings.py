@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,14 @@ def test_household_commands_work_from_the_command_line(tmp_path: Path) -> None:
     assert found["found"] == []
     assert "local_secret" in run("new-secret")
     home.daemon.store.close()
+
+
+def test_a_local_secret_nobody_was_shown_is_not_kept(tmp_path: Path) -> None:
+    """A first pairing that fails, or a command before it, must not swallow the secret."""
+    text = re.sub(r'url = "[^"]*"', 'url = "http://127.0.0.1:9"', GOOD)
+    (tmp_path / "gateway.toml").write_text(text, encoding="utf-8")
+    (tmp_path / "mqtt_password").write_text("letmein\n", encoding="utf-8")
+    for words in (["sync"], ["pair", "--code", "1234-5678-9ABC"]):
+        done = CliRunner().invoke(app, [*words, "--config", str(tmp_path / "gateway.toml")])
+        assert done.exit_code == 2, done.output
+        assert not (tmp_path / "state" / "local_secret").exists()

@@ -269,3 +269,17 @@ def test_the_decode_command_refuses_with_one_line(
     assert (ran.exit_code, ran.stdout) == (2, "")
     assert said in ran.stderr
     assert len(ran.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("total", ["1e308", "-1e308", "1e14", "9" * 300, '"1e308"', '"inf"'])
+def test_a_number_no_meter_can_mean_is_no_reading(total: str) -> None:
+    payload = f'{{"ENERGY":{{"Total":{total},"Power":12}}}}'.encode()
+    found = load_preset("tasmota_energy").decode("tele/plug/SENSOR", payload)
+    assert found == {"power_w": 12.0}
+
+
+def test_a_three_phase_list_without_import_active_is_read_at_total() -> None:
+    payload = b'{"ENERGY":{"Total":[1.5,2.5,3.5],"Power":[1,2,3]}}'
+    found = load_preset("tasmota_energy_3phase").decode("tele/plug/SENSOR", payload)
+    assert found["import_wh"] == 7500
+    assert found["import_l2_wh"] == 2500

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from gateway.catalogue import load_map, map_names
 from gateway.decode.meter_map import MeterMap, RegisterKey, SerialDefaults
 from gateway.decode.registers import encode_number
-from gateway.errors import LinkDown, MeterFault, MeterSilent
+from gateway.errors import BadMeterMap, LinkDown, MeterFault, MeterSilent
 from gateway.meters.modbus_link import ModbusLink, RtuAddress, RtuOverTcpAddress, TcpAddress
 from gateway.meters.reader import MeterReader, MeterReading
 from tests.gateway.meters.late_bridge import LateBridge
@@ -253,3 +253,10 @@ def test_the_read_command_refuses_with_one_line_and_exit_code_2() -> None:
         assert ran.stderr.startswith("error: ")
         assert said in ran.stderr
         assert len(ran.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["/nowhere/at/all", "."])
+def test_a_map_given_as_a_path_is_named_as_a_path(name: str, tmp_path: Path) -> None:
+    path = str(tmp_path) if name == "." else name
+    with pytest.raises(BadMeterMap, match=r"file: .*check the path"):
+        load_map(path)

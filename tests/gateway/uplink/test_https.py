@@ -84,6 +84,13 @@ async def test_a_clear_no_is_a_no(status: int) -> None:
     assert raised.value.problem.isprintable()
 
 
+async def test_of_a_problem_report_only_the_detail_is_shown() -> None:
+    body = b'{"type":"urn:x","title":"Forbidden","detail":"the code is used; make another"}'
+    with pytest.raises(CloudRefused) as raised:
+        await ask(plain("403 x", body, headers="content-type: application/problem+json\r\n"))
+    assert raised.value.problem == "the code is used; make another"
+
+
 async def test_the_server_may_say_when_to_come_back() -> None:
     with pytest.raises(CloudUnreachable) as raised:
         await ask(plain("503 x", headers="retry-after: 77\r\n"))
