@@ -10,6 +10,11 @@ import typer
 if TYPE_CHECKING:
     from fractions import Fraction
 
+LOT_BYTES_MAX = 1_000_000
+OPTION_CHARS_MAX = 40
+OPTION_MAX = 10**12
+OPTION_DENOMINATOR_MAX = 10**4
+
 
 class Rule(StrEnum):
     """Rules for choosing projects."""
@@ -239,14 +244,32 @@ def read_amount(option: str, written: str) -> "Fraction":
     from solar_fund.errors import ElectionInvalid
 
     try:
-        return Fraction(written)
+        amount = Fraction(written) if len(written) <= OPTION_CHARS_MAX else None
     except (ValueError, ZeroDivisionError):
-        raise ElectionInvalid(f"{option} {written!r} is no number; try 1 or 0.01") from None
+        amount = None
+    if amount is None:
+        raise ElectionInvalid(f"{option} {written[:40]!r} is no number; try 1 or 0.01")
+    if abs(amount) > OPTION_MAX or amount.denominator > OPTION_DENOMINATOR_MAX:
+        raise ElectionInvalid(f"{option} {written!r} is too large or too fine; try 1 or 0.01")
+    return amount
 
 
 def read_lot(lot: str) -> tuple[str, ...]:
-    """Return the order of a lot, given as a list or as the name of a file."""
+    """Return the order of a lot, given as a list or as the name of a file.
+
+    Raises:
+        ElectionInvalid: The file cannot be read, or is no text.
+    """
+    from solar_fund.errors import ElectionInvalid
+
     if lot and "," not in lot and Path(lot).is_file():
-        lines = Path(lot).read_text(encoding="utf-8").replace(",", "\n").splitlines()
+        try:
+            with Path(lot).open("rb") as file:
+                text = file.read(LOT_BYTES_MAX).decode()
+        except (OSError, UnicodeDecodeError):
+            raise ElectionInvalid(
+                f"--lot {lot} cannot be read as UTF-8 text: write one project id a line"
+            ) from None
+        lines = text.replace(",", "\n").splitlines()
         return tuple(name for line in lines if (name := line.strip()))
     return tuple(name for part in lot.split(",") if (name := part.strip()))

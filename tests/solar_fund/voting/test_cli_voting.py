@@ -138,6 +138,24 @@ def test_a_bad_increment_or_lot_is_refused(vote_file) -> None:
     assert run("tally", vote_file, "--lot", "a,a").exit_code == 2
 
 
+@pytest.mark.parametrize(
+    "option", [("--carry-over", "1e999"), ("--increment", "1e999"), ("--increment", "1e-9")]
+)
+def test_an_amount_that_no_city_writes_is_one_clear_line(vote_file, option) -> None:
+    result = run("tally", vote_file, *option)
+    assert result.exit_code == 2
+    assert option[0] in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_lot_file_that_is_no_text_is_one_clear_line(vote_file, tmp_path) -> None:
+    lot = tmp_path / "lot.bin"
+    lot.write_bytes(bytes(range(256)))
+    result = run("tally", vote_file, "--lot", lot)
+    assert result.exit_code == 2
+    assert str(lot) in result.stderr
+
+
 def test_recount_agrees_proves_a_receipt_and_finds_a_change(tmp_path) -> None:
     ballot, nonce = canonical_ballot({"choice": "yes"}), bytes(16)
     content = published_vote(
