@@ -263,8 +263,11 @@ def demand_cost(reduction: Reduction, charge: DemandCharge, tariff: Tariff) -> F
         low = 0.0
         for tier in priced.tiers:
             high = np.inf if tier.upto is None else float(tier.upto)
-            block = np.minimum(np.maximum(billed, low), high) - low
-            cost += block * (float(tier.rate) * occurs[:, position])
+            block = np.minimum(billed, high)
+            np.maximum(block, low, out=block)
+            block -= low
+            block *= float(tier.rate) * occurs[:, position]
+            cost += block
             low = high
     return cost
 

@@ -287,10 +287,10 @@ def reduce_loads(
         grid.run_cell,
         grid.n_cells,
         window_s // step_s,
+        sum_divisor=1000.0,
+        highest_factor=3.6 / window_s,  # from Wh per window to kW
         compiled=numba,
     )
-    energy /= 1000.0
-    peak *= 3.6 / window_s  # from Wh per window to kW
     return LoadCells(grid=grid, energy_kwh=energy, peak_kw=peak, window_s=window_s)
 
 

@@ -27,18 +27,19 @@ def reduce_to_cells(
     run_cell: NDArray[np.int32],
     n_cells: int,
     per_window: int,
+    scales: tuple[float, float],
 ) -> tuple[Floats, Floats]:
-    """See `kernels.reduce_to_cells`."""
-    sums = np.zeros((len(loads), n_cells))
-    highest = np.zeros((len(loads), n_cells))
+    """See `kernels.reduce_to_cells`; `scales` are its divisor and its factor."""
+    sums = np.empty((len(loads), n_cells))
+    highest = np.empty((len(loads), n_cells))
     lengths = np.diff(run_start)
     cuts = np.flatnonzero(np.diff(run_cell) != 1) + 1
     segments = np.concatenate(([0], cuts, [len(run_cell)])).astype(np.int64)
     with ONE_AT_A_TIME:
         if per_window == 1 and (lengths == 4).all():
-            _reduce_quarters(loads, segments, run_cell, sums, highest)
+            _reduce_quarters(loads, segments, run_cell, scales, sums, highest)
         else:
-            _reduce_any(loads, run_start, run_cell, per_window, sums, highest)
+            _reduce_any(loads, run_start, run_cell, per_window, scales, sums, highest)
     return sums, highest
 
 
@@ -47,6 +48,7 @@ def _reduce_quarters(
     loads: Loads,
     segments: NDArray[np.int64],
     run_cell: NDArray[np.int32],
+    scales: tuple[float, float],
     sums: Floats,
     highest: Floats,
 ) -> None:
@@ -58,6 +60,8 @@ def _reduce_quarters(
     n_runs = len(run_cell)
     for home in prange(loads.shape[0]):
         row = loads[home]
+        sums[home] = 0.0
+        highest[home] = 0.0
         run_sum = np.empty(n_runs, np.float64)
         run_top = np.empty(n_runs, loads.dtype)
         for run in range(n_runs):
@@ -82,6 +86,8 @@ def _reduce_quarters(
                 cell_sum[cell] += day_sum[cell]
             for cell in range(length):
                 cell_top[cell] = max(np.float64(day_top[cell]), cell_top[cell])
+        sums[home] /= scales[0]
+        highest[home] *= scales[1]
 
 
 @njit(parallel=True, cache=True)
@@ -90,11 +96,14 @@ def _reduce_any(
     run_start: NDArray[np.int64],
     run_cell: NDArray[np.int32],
     per_window: int,
+    scales: tuple[float, float],
     sums: Floats,
     highest: Floats,
 ) -> None:
     """Reduce runs of any length."""
     for home in prange(loads.shape[0]):
+        sums[home] = 0.0
+        highest[home] = 0.0
         for run in range(len(run_cell)):
             total = 0.0
             window = 0.0
@@ -107,6 +116,8 @@ def _reduce_any(
             cell = run_cell[run]
             sums[home, cell] += total
             highest[home, cell] = max(highest[home, cell], top)
+        sums[home] /= scales[0]
+        highest[home] *= scales[1]
 
 
 def run_sums(loads: Loads, run_start: NDArray[np.int64]) -> Floats:

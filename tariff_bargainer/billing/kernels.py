@@ -42,6 +42,8 @@ def reduce_to_cells(
     n_cells: int,
     per_window: int,
     *,
+    sum_divisor: float = 1.0,
+    highest_factor: float = 1.0,
     compiled: bool | None = None,
 ) -> tuple[Floats, Floats]:
     """Add loads by cell and keep the highest window of each cell.
@@ -52,6 +54,8 @@ def reduce_to_cells(
         run_cell: Cell of each run, shape (n_runs,).
         n_cells: Number of cells.
         per_window: Intervals of a demand window; windows do not cross runs.
+        sum_divisor: Number that finished sums are divided by, for their unit.
+        highest_factor: Number that highest windows are multiplied by, for their unit.
         compiled: Whether to use numba; None decides by size.
 
     Returns:
@@ -60,7 +64,10 @@ def reduce_to_cells(
     if use_compiled(loads.size, compiled):
         from tariff_bargainer.billing import compiled_kernels  # noqa: PLC0415 - optional numba
 
-        return compiled_kernels.reduce_to_cells(loads, run_start, run_cell, n_cells, per_window)
+        scales = (sum_divisor, highest_factor)
+        return compiled_kernels.reduce_to_cells(
+            loads, run_start, run_cell, n_cells, per_window, scales
+        )
     sums = np.zeros((len(loads), n_cells))
     highest = np.zeros((len(loads), n_cells))
     for low in range(0, len(loads), HOMES_PER_CHUNK):
@@ -71,6 +78,8 @@ def reduce_to_cells(
             sums[chunk, cells] += run_sums[:, first:last]
             peaks = highest[chunk, cells]
             np.maximum(peaks, run_highest[:, first:last], out=peaks)
+    sums /= sum_divisor
+    highest *= highest_factor
     return sums, highest
 
 
