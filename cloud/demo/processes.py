@@ -181,13 +181,19 @@ def run_gateway_command(config: Path, *arguments: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def handled_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` on SIGTERM, as Ctrl-C does by itself."""
-    before = signal.signal(signal.SIGTERM, lambda *_: stop())
+def interruptible() -> Iterator[None]:
+    """Let SIGTERM and SIGINT end the block as Ctrl-C does, so that everything is stopped."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, interrupt) for number in numbers]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _end(process: subprocess.Popen[str]) -> None:

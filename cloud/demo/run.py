@@ -10,6 +10,7 @@ from cloud.demo.processes import handled_signals
 from cloud.demo.story import VISITOR_HOME, Street, StreetPlan, open_street, tell
 
 EXIT_BROKEN = 1
+EXIT_STOPPED = 130
 
 
 def run_once(plan: StreetPlan, *, as_json: bool) -> int:
@@ -17,9 +18,13 @@ def run_once(plan: StreetPlan, *, as_json: bool) -> int:
     started = time.monotonic()
     street = open_street(plan, say=_quiet if as_json else print)
     try:
-        tell(street)
-        street.stop_gateways()
-        figures = street.figures(time.monotonic() - started)
+        with interruptible():
+            tell(street)
+            street.stop_gateways()
+            figures = street.figures(time.monotonic() - started)
+    except KeyboardInterrupt:
+        sys.stderr.write("error: stopped before the end\n")
+        return EXIT_STOPPED
     finally:
         street.close()
     if as_json:
@@ -36,11 +41,8 @@ def run_open(plan: StreetPlan) -> int:
     """Tell the story, then stay open for a visitor until Ctrl-C."""
     street = open_street(plan, say=print)
 
-    def stop() -> None:
-        raise KeyboardInterrupt
-
     try:
-        with handled_signals(stop):
+        with interruptible():
             tell(street)
             street.leave_something_to_do()
             print_addresses(street)
