@@ -2,9 +2,11 @@
 
 First line: candidates and seats. Then, optionally, withdrawn candidates as negative numbers. Then
 one ballot a line: how many papers, the candidates in order, 0. A lone 0 ends the ballots; names
-follow, one a line, in quotes or bare, and last the title.
+follow, in quotes (then several may share a line) or bare, and last the title. Comments begin with
+#. Equal places, weights in parts and options in square brackets are refused by name.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,10 @@ from solar_fund.errors import ElectionFileInvalid, ElectionInvalid
 FILE_BYTES_MAX = 64 * 1024 * 1024
 CANDIDATES_MAX = 1_000
 PAPERS_MAX = 100_000_000
+
+# A quote inside is doubled or follows a backslash.
+_QUOTED = re.compile(r'"((?:[^"\\]|""|\\.)*)"')
+_QUOTED_LINE = re.compile(rf"{_QUOTED.pattern}(?:\s+{_QUOTED.pattern})*\s*(?:#.*)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +115,7 @@ class _BltReader:
         self._lines = self._significant(text)
         self._last_line = text.count("\n") + 1
         self._n_candidates = 0
+        self._names: list[str] = []
 
     def election(self) -> RankedElection:
         line, cells = self._next_numbers("candidates and seats")
@@ -133,14 +140,14 @@ class _BltReader:
         names = [
             self._next_text(f"the name of candidate {n + 1}") for n in range(self._n_candidates)
         ]
-        title = next((text for _, text in self._lines), "")
+        title = self._names[0] if self._names else self._title()
         try:
             return RankedElection(
                 candidates=tuple(names),
                 seats=seats,
                 papers=tuple(papers.items()),
                 withdrawn=frozenset(withdrawn),
-                title=_unquoted(title),
+                title=title,
             )
         except ElectionInvalid as error:
             raise self._fault(0, str(error)) from None
@@ -156,17 +163,46 @@ class _BltReader:
         line, text = self._next(what)
         if text.startswith("("):
             text = text.partition(")")[2]
+        text = text.split("#")[0]
         if "=" in text:
             raise self._fault(line, "a ballot with equal places ('='): STV needs one order")
+        if text.startswith("["):
+            raise self._fault(
+                line, "an option in square brackets is not read: use numbers and remove it"
+            )
+        cells = text.split()
+        if cells and re.fullmatch(r"\d*[./]\d+", cells[0]):
+            raise self._fault(
+                line, f"a weight of {cells[0]} papers: write whole papers, one ballot a voter"
+            )
         try:
             # A dash stands for a place left empty; the places after it move up.
-            return line, [int(cell) for cell in text.split("#")[0].split() if cell != "-"]
+            return line, [int(cell) for cell in cells if cell != "-"]
         except ValueError:
             raise self._fault(line, f"expected {what}, found {text[:40]!r}") from None
 
     def _next_text(self, what: str) -> str:
-        _, text = self._next(what)
-        return _unquoted(text)
+        if not self._names:
+            line, text = self._next(what)
+            self._names = self._names_in(line, text)
+        return self._names.pop(0)
+
+    def _title(self) -> str:
+        line, text = next(self._lines, (0, ""))
+        return self._names_in(line, text)[0] if text else ""
+
+    def _names_in(self, line: int, text: str) -> list[str]:
+        """Return the names on a line; a quote may stand unmarked within a name on its own line."""
+        if _QUOTED_LINE.fullmatch(text):
+            return [
+                re.sub(r'""|\\(.)', lambda m: m[1] or '"', name).strip()
+                for name in _QUOTED.findall(text)
+            ]
+        if text.startswith('"'):
+            if not text.endswith('"') or len(text) == 1:
+                raise self._fault(line, f"the quote that opens {text[:40]!r} is not closed")
+            return [text[1:-1].strip()]
+        return [text]
 
     def _next(self, what: str) -> tuple[int, str]:
         found = next(self._lines, None)
@@ -194,13 +230,6 @@ class _BltReader:
         return ElectionFileInvalid(self._path, line, fault)
 
 
-def _unquoted(text: str) -> str:
-    stripped = text.strip()
-    if len(stripped) > 1 and stripped[0] == stripped[-1] == '"':
-        return stripped[1:-1].strip()
-    return stripped
-
-
 def write_blt(election: RankedElection) -> str:
     """Write ranked ballots as the text of a .blt file that `parse_blt` reads back."""
     lines = [f"{len(election.candidates)} {election.seats}"]
@@ -209,5 +238,6 @@ def write_blt(election: RankedElection) -> str:
     for ranking, count in election.papers:
         lines.append(" ".join(map(str, (count, *(number + 1 for number in ranking), 0))))
     lines.append("0")
-    lines += [f'"{name}"' for name in (*election.candidates, election.title)]
+    names = (*election.candidates, election.title)
+    lines += ['"' + name.replace("\\", "\\\\").replace('"', '""') + '"' for name in names]
     return "\n".join(lines) + "\n"

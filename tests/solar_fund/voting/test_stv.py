@@ -148,6 +148,10 @@ def test_meek_lets_elected_candidates_receive_votes_again() -> None:
         ("5 1 2 0", "5 1 2", 3, "end with 0"),
         ("5 1 2 0", "5 1=2 0", 3, "equal places"),
         ("5 1 2 0", "0 1 2 0", 3, "cast by 0"),
+        ("5 1 2 0", "1.5 1 2 0", 3, "write whole papers"),
+        ("5 1 2 0", "1/3 1 2 0", 3, "write whole papers"),
+        ("5 1 2 0", "[nick a b c d]\n5 a b 0", 3, "square brackets"),
+        ('"Ben"', '"Ben', 10, "not closed"),
         ('"Ben"', '"Ana"', 0, "same name"),
     ],
 )
@@ -155,6 +159,28 @@ def test_a_fault_is_named_with_its_line(old: str, new: str, line: int, words: st
     with pytest.raises(ElectionFileInvalid, match=words) as caught:
         parse_blt(BOARD.replace(old, new), "board.blt")
     assert caught.value.line == line
+
+
+@pytest.mark.parametrize(
+    ("written", "names"),
+    [
+        ('"A, the ""first"""\n"B \\"Bee\\""  # left early\n"T"', ('A, the "first"', 'B "Bee"')),
+        ('"Robert "Bob" Smith"\n"B"\n"T"', ('Robert "Bob" Smith', "B")),
+        ('"A" "B" "T" "where from"', ("A", "B")),
+        ("Ann Lee\nBob\nT", ("Ann Lee", "Bob")),
+    ],
+)
+def test_names_are_read_in_quotes_of_any_kind(written: str, names: tuple[str, ...]) -> None:
+    election = parse_blt(f"# made by hand\n2 1 # two stand\n(id7) 3 1 - 2 0 # first\n0\n{written}")
+    assert election.candidates == names
+    assert election.title == "T"
+    assert election.papers == (((0, 1), 3),)
+
+
+def test_names_with_quotes_and_backslashes_survive_writing() -> None:
+    names = ['Robert "Bob" Smith', "back\\slash", '"']
+    election = ranked_election(names, 1, [names], title='The "title"')
+    assert parse_blt(write_blt(election)) == election
 
 
 def test_a_file_that_stops_before_the_names_is_refused(tmp_path) -> None:
