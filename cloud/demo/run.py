@@ -6,7 +6,7 @@ import json
 import sys
 import time
 
-from cloud.demo.processes import handled_signals
+from cloud.demo.processes import interruptible
 from cloud.demo.story import VISITOR_HOME, Street, StreetPlan, open_street, tell
 
 EXIT_BROKEN = 1
