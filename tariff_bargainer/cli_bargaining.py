@@ -71,6 +71,7 @@ def compare_command(
     """Replay offers on every home's real use: who pays less, who pays more."""
     from tariff_bargainer.bargaining.offer_file import read_mandate, read_offer
     from tariff_bargainer.bargaining.offers import Mandate, evaluate_offer, price_homes
+    from tariff_bargainer.cli_progress import progress_bar
 
     group = read_homes(homes)
     own = read_own_tariffs(old, group)
@@ -79,13 +80,19 @@ def compare_command(
         with one_line_errors(mandate):
             allowed = read_mandate(mandate)
     index = read_index(spot)
-    with one_line_errors(homes):
-        old_bills = price_homes(group, own, index=index)
+    with one_line_errors(homes), progress_bar("bills today") as shown:
+        old_bills = price_homes(group, own, index=index, progress=shown)
     results = []
     for path in offer:
-        with one_line_errors(path):
+        with one_line_errors(path), progress_bar(path.stem) as shown:
             made = evaluate_offer(
-                read_offer(path), group, own, allowed, old_bills_minor=old_bills, index=index
+                read_offer(path),
+                group,
+                own,
+                allowed,
+                old_bills_minor=old_bills,
+                index=index,
+                progress=shown,
             )
         results.append(made)
     rows = [evaluation_json(one, per_home=per_home) for one in results]

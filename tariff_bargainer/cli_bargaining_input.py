@@ -45,6 +45,7 @@ def one_line_errors(place: Path | str) -> Iterator[None]:
 
 def read_homes(folder: Path) -> dict[str, "LoadProfile"]:
     """Read a folder of load files, sorted by home; exits 2 with one line when it cannot."""
+    from tariff_bargainer.cli_progress import progress_bar
     from tariff_bargainer.profiles.load_csv import read_load_csv
 
     files = sorted(folder.glob("*.csv")) if folder.is_dir() else []
@@ -56,9 +57,12 @@ def read_homes(folder: Path) -> dict[str, "LoadProfile"]:
         )
         raise typer.Exit(EXIT_BAD_INPUT)
     group = {}
-    for path in files:
-        with one_line_errors(path):
-            group[path.stem] = read_load_csv(path)
+    with progress_bar("reading loads") as shown:
+        for path in files:
+            with one_line_errors(path):
+                group[path.stem] = read_load_csv(path)
+            if shown:
+                shown(len(group), len(files))
     return group
 
 

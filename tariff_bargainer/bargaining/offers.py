@@ -5,7 +5,7 @@ home's own figures, for that home's eyes, and the group's figures, for the board
 counts and a histogram, and whether the members' mandate is kept.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -213,6 +213,7 @@ def price_homes(
     *,
     index: Mapping[str, IndexSeries] | None = None,
     quick: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, int]:
     """Bill each home on one tariff, or on its own; whole minor units, rounded once per bill.
 
@@ -223,6 +224,7 @@ def price_homes(
         quick: Price all homes of a tariff at once, in 64-bit floats, for choosing among offers
             for thousands of homes; a bill may then be off by one minor unit. Tariffs with a
             rounding rule of their own are still billed exactly.
+        progress: Called with the homes billed and all homes.
 
     Raises:
         MismatchedHomes: A home has no tariff.
@@ -241,12 +243,16 @@ def price_homes(
             with naming_home(home):
                 total = bill(profile, tariff, index=index).annual.total
             bills[home] = to_minor(total, tariff.currency)
+            if progress:
+                progress(len(bills), len(homes))
     for tariff, names in together.values():
         portfolio = Portfolio.of([homes[name] for name in names])
         totals = sweep(portfolio, [tariff], index=index).total[:, 0]
         for name, total_float in zip(names, totals, strict=True):
             # Eight places hold all that a float of this size knows, and drop its last noise.
             bills[name] = to_minor(Decimal(f"{total_float:.8f}"), tariff.currency)
+        if progress:
+            progress(len(bills), len(homes))
     return {home: bills[home] for home in homes}
 
 
@@ -270,6 +276,7 @@ def evaluate_offer(
     old_bills_minor: Mapping[str, int] | None = None,
     index: Mapping[str, IndexSeries] | None = None,
     quick: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> OfferEvaluation:
     """Replay an offer on every home's real use.
 
@@ -282,6 +289,7 @@ def evaluate_offer(
             many offers share it.
         index: Price series by the name that tariffs use.
         quick: As for `price_homes`.
+        progress: As for `price_homes`, while homes are billed under the offer.
 
     Raises:
         MismatchedHomes: No homes, or a home without a tariff, or in another currency.
@@ -300,7 +308,7 @@ def evaluate_offer(
     missing = next((home for home in homes if home not in old), None)
     if missing is not None:
         raise MismatchedHomes(home=missing, problem="has no bill on its old tariff")
-    new = price_homes(homes, offer.tariff, index=index, quick=quick)
+    new = price_homes(homes, offer.tariff, index=index, quick=quick, progress=progress)
     outcomes = tuple(
         HomeOutcome(home=home, old_minor=old[home], new_minor=new[home]) for home in homes
     )

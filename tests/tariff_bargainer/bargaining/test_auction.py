@@ -200,6 +200,41 @@ def test_bidding_the_true_floor_pays_under_second_score(floor_ct, rival_ct, shad
         assert profit(shade_ct) <= profit(floor_ct) + 50
 
 
+def expected_payment_minor(rule: str, bid_ct) -> float:
+    """Mean payment to the winner of two, over a grid of floors evenly spread from 20 to 40 ct."""
+    steps = 8
+    floors = [20 + 20 * (place + 0.5) / steps for place in range(steps)]
+    reserve = book_cost_minor(flat_offer(0.40), BOOK)
+    rules = replace(RULES, rule=rule, reserve_minor=reserve)
+    total = 0.0
+    for place, ours in enumerate(floors):
+        # Who of the two has which floor does not matter, so half of the grid counts twice.
+        for other in floors[: place + 1]:
+            bids = [
+                bid(name, round(bid_ct(ct) / 100, 6))
+                for name, ct in (("Nordwind", ours), ("Tide", other))
+            ]
+            (lot,) = run(*bids, rules=rules).lots
+            paid = book_cost_minor(lot.contract, BOOK)
+            total += paid if other == ours else 2 * paid
+    return total / steps**2
+
+
+def test_both_rules_pay_the_same_when_each_is_bid_as_theory_says():
+    """Revenue equivalence, for two bidders whose floors are uniform up to the reserve of 40 ct.
+
+    Source: R. Myerson, "Optimal auction design", Mathematics of Operations Research 6, 1981; a
+    first-price bid of n such bidders lies a share 1/n of the way from the floor to the reserve.
+    """
+    second = expected_payment_minor("second-score", lambda floor_ct: floor_ct)
+    first = expected_payment_minor("first-score", lambda floor_ct: floor_ct + (40 - floor_ct) / 2)
+    assert first == pytest.approx(second, rel=0.005)
+    # Two thirds of the way from 20 to 40 ct is what theory expects to be paid.
+    assert second == pytest.approx(book_cost_minor(flat_offer(0.33333), BOOK), rel=0.005)
+    naive = expected_payment_minor("first-score", lambda floor_ct: floor_ct)
+    assert naive < 0.9 * second, "bidding the floor under first-score pays much less"
+
+
 def test_a_seal_hides_and_binds():
     facts = {"tender": "T", "bidder": "B", "lot_id": "L", "text": "x"}
     with pytest.raises(NegotiationFault, match="nonce"):
