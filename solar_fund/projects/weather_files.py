@@ -4,6 +4,7 @@ Typical years are stitched from months of different years; here all become one y
 leap day, in UTC, so that a profile can be laid beside a load of any year.
 """
 
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,11 +83,24 @@ def read_weather(path: Path) -> WeatherYear:
         fault = (str(error).splitlines() or ["no reason given"])[0]
         raise InputFileInvalid(
             str(path),
-            "",
+            _line_of(path, fault),
             f"looks like {kind} but cannot be read as such ({fault}); give the file as it was"
             f" downloaded, with all {HOURS_PER_YEAR} hours",
         ) from None
     return _as_year(path, kind, frame, meta)
+
+
+def _line_of(path: Path, fault: str) -> str:
+    """Find the line of the cell that a reader quotes in its fault, if it quotes one."""
+    quoted = re.search(r"'([^']*)'$", fault)
+    if quoted:
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            for number, line in enumerate(lines, start=1):
+                cells = [cell.strip() for cell in line.split(",")]
+                # A blank line is no row with an empty cell.
+                if len(cells) > 2 and quoted[1] in cells:
+                    return f"line {number}"
+    return ""
 
 
 def _kind_of(path: Path) -> WeatherKind:

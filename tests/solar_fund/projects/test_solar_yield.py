@@ -235,3 +235,18 @@ def test_hours_of_the_model_year_repeat_the_28th_on_a_leap_day() -> None:
     assert (hour_of_model_year(full) == np.arange(8760)).all()
     with pytest.raises(ProjectInvalid, match="zone"):
         hour_of_model_year(pd.DatetimeIndex(["2024-01-01"]))
+
+
+@pytest.mark.parametrize("cell", ["x", ""])
+def test_a_cell_that_is_no_number_is_named_by_its_line(
+    tmp_path: Path, greensboro: WeatherYear, cell: str
+) -> None:
+    path = tmp_path / "year.csv"
+    write_pvgis(path, greensboro)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    cells = lines[4_000].split(",")
+    cells[3] = cell
+    lines[4_000] = ",".join(cells)
+    path.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(InputFileInvalid, match="line 4001: looks like PVGIS"):
+        read_weather(path)
