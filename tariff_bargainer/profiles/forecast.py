@@ -1,5 +1,8 @@
 """A pool's load ahead of time, as quantiles: gradient boosting with conformal intervals.
 
+Trees give the spread; their middle is drawn towards a linear forecast per hour, which follows load
+and weather further than trees can.
+
 Quantile trees alone are too sure of themselves, so the spread they give is stretched on held-out
 days until the intervals hold what they promise, hour of day by hour of day (split conformal), and
 quantiles are sorted so that they never cross. The skill is always measured against the best of
@@ -14,6 +17,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from tariff_bargainer.errors import InsufficientProfile, InvalidProfile
@@ -24,6 +31,9 @@ FITTED_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Levels that get trees of their own; those between are interpolated before calibration."""
 LEVELS = tuple(level / 20 for level in range(1, 20))
 """Quantile levels 0.05 ... 0.95."""
+LINEAR_SHARE = 0.4
+"""How far the middle of the trees moves towards a linear forecast."""
+RIDGE_ALPHA = 20.0
 TRAIN_DAYS_MIN = 84
 REFIT_DAYS = 28
 """Days after which the model is fitted again on everything known by then."""
@@ -301,7 +311,25 @@ def _quantile_trees(features: Floats, target: Floats, ahead: Floats, seed: int) 
                 random_state=seed,
             )
             forecasts.append(model.fit(features, target).predict(ahead))
-    return np.sort(np.column_stack(forecasts), axis=1)
+    trees = np.sort(np.column_stack(forecasts), axis=1)
+    middle = trees[:, FITTED_LEVELS.index(0.5)]
+    drawn: Floats = trees + LINEAR_SHARE * (_linear(features, target, ahead) - middle)[:, None]
+    return drawn
+
+
+def _linear(features: Floats, target: Floats, ahead: Floats) -> Floats:
+    """Fit one ridge regression per clock time and return its forecasts.
+
+    Lines follow load and weather beyond what trees have seen; the first feature is the clock time.
+    """
+    forecast = np.zeros(len(ahead))
+    for minute in np.unique(ahead[:, 0]):
+        rows, wanted = features[:, 0] == minute, ahead[:, 0] == minute
+        # A feature that is missing, such as a gap in the temperature, counts as its mean.
+        missing = SimpleImputer(strategy="constant", fill_value=0.0)
+        model = make_pipeline(StandardScaler(), missing, Ridge(alpha=RIDGE_ALPHA))
+        forecast[wanted] = model.fit(features[rows], target[rows]).predict(ahead[wanted])
+    return forecast
 
 
 def _features(

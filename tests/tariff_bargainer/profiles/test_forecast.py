@@ -59,6 +59,17 @@ def test_a_forecast_knows_nothing_of_its_own_day_or_later():
     )
 
 
+def test_a_gap_in_the_temperature_does_not_stop_the_forecast():
+    pool, temperature = weather_pool(110)
+    temperature[50 * 24 : 51 * 24] = np.nan
+    temperature[106 * 24 :] = np.nan
+    forecast = forecast_day_ahead(
+        pool, timezone="UTC", first_day=106, days=1, calibration_days=14, temperature_c=temperature
+    )
+    assert np.isfinite(forecast.quantiles_wh).all()
+    assert 0.8 < forecast.median_wh().mean() / pool.import_wh[100 * 24 : 106 * 24].mean() < 1.25
+
+
 @given(st.integers(0, 1000))
 def test_pinball_is_least_at_the_true_quantile(seed):
     sample = np.random.default_rng(seed).normal(size=500)
