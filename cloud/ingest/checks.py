@@ -19,6 +19,7 @@ AHEAD_MAX = timedelta(minutes=5)
 IN_THE_FUTURE = "in_the_future"
 TOO_OLD = "too_old"
 
+GRID_S_MAX = 900
 _SPAN_LEAST = {Resolution.DAY: timedelta(hours=22), Resolution.MONTH: timedelta(days=27)}
 """A local day may have 23 hours and a month 28 days; less is a finer step in disguise."""
 
@@ -94,13 +95,15 @@ def _passes_whole(run: Run, grants: tuple[Grant, ...], now: datetime) -> bool:
     Every test sets a bound on start or end, so what holds for the first and the last interval
     holds for those between.
     """
+    if (run[0].end - run[0].start).total_seconds() % _grid_s(run.part.resolution):
+        return False
     return all(_why_not(run.part, reading, grants, now) is None for reading in (run[0], run[-1]))
 
 
 def _why_not(part: Part, reading: Reading, grants: tuple[Grant, ...], now: datetime) -> str | None:
     if reading.end > now + AHEAD_MAX:
         return IN_THE_FUTURE
-    if _is_finer_than_it_says(part.resolution, reading):
+    if _is_finer_than_it_says(part.resolution, reading) or _is_off_grid(part.resolution, reading):
         return Withheld.FINER_THAN_GRANTED.value
     reason = why_refused(
         grants,
@@ -114,6 +117,17 @@ def _why_not(part: Part, reading: Reading, grants: tuple[Grant, ...], now: datet
     if reading.end < now - timedelta(days=grants[-1].terms.retention_days):
         return TOO_OLD
     return None
+
+
+def _grid_s(resolution: Resolution) -> int:
+    """Grid on which intervals begin and end [s]; local hours and days lie on quarter hours."""
+    return min(resolution.step_s or GRID_S_MAX, GRID_S_MAX)
+
+
+def _is_off_grid(resolution: Resolution, reading: Reading) -> bool:
+    """Whether an interval is shifted: the differences of shifted intervals are finer ones."""
+    grid_s = _grid_s(resolution)
+    return bool(reading.start.timestamp() % grid_s or reading.end.timestamp() % grid_s)
 
 
 def _is_finer_than_it_says(resolution: Resolution, reading: Reading) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import msgspec
+import pytest
 
 from cloud.consents.usecases import withdraw_consent
 from cloud.database import Database
@@ -61,6 +62,17 @@ def test_a_finer_step_than_granted_is_refused_even_in_disguise(home, terms):
     parts = home.send(open_lie, disguised).parts
     assert {item.reason for part in parts for item in part.refused} == {"finer_than_granted"}
     assert sum(part.accepted for part in parts) == 0
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_shifted_intervals_are_refused_as_their_differences_are_finer(coop, home, terms, epoch):
+    home.give(terms)
+    start = START - timedelta(hours=2)
+    home.send(home.part(terms, start, (1, 1, 1)))
+    shifted = home.part(terms, start + timedelta(minutes=7), (1, 1, 1))
+    answer = home.send(msgspec.structs.replace(shifted, epoch=epoch))
+    assert [part.accepted for part in answer.parts] == [0]
+    assert {item.reason for item in answer.parts[0].refused} == {"finer_than_granted"}
 
 
 def test_intervals_from_the_future_are_refused_one_by_one(home, terms):
