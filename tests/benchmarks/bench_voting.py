@@ -3,6 +3,10 @@
 Pabutools needs minutes and gigabytes for those, so it runs on a smaller election with the same
 statistics, in the same process; its time is scaled up by supports and reruns, which is kind to it
 (it also sorts). CPU seconds throughout; merging equal ballots counts as reading, in both.
+
+Once, by hand, pabutools was also run on a tenth of the voters of the first large shape (9,000 x
+160, 824 reruns, on a busy machine of two cores): the same 66 projects; 146 s and 3.8 GB, beside
+1.5 s with numpy.
 """
 
 import multiprocessing
