@@ -6,7 +6,8 @@ statistics, in the same process; its time is scaled up by supports and reruns, w
 
 Once, by hand, pabutools was also run on a tenth of the voters of the first large shape (9,000 x
 160, 824 reruns, on a busy machine of two cores): the same 66 projects; 146 s and 3.8 GB, beside
-1.5 s with numpy.
+1.5 s with numpy. On a tenth of the second (6,000 x 80, raises of 60, 33 reruns): the same 42
+projects; 20.8 s beside 0.13 s.
 """
 
 import multiprocessing
