@@ -66,7 +66,9 @@ def read(
     rtu_over_tcp: Annotated[
         bool, typer.Option("--rtu-over-tcp", help="The host is an RS485-to-Ethernet bridge.")
     ] = False,
-    timeout: Annotated[float | None, typer.Option(min=0.05, max=30, help="Seconds to wait for a reply.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.05, max=30, help="Seconds to wait for a reply.")
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Read a Modbus meter once and print every quantity with its unit."""

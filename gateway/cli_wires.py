@@ -24,7 +24,9 @@ DeviceOption = Annotated[
 UnitsOption = Annotated[
     str | None, typer.Option(help="Addresses to ask: 1-16, or 1,5,71. Usual ones if left out.")
 ]
-TimeoutOption = Annotated[float, typer.Option(min=0.05, max=10, help="Seconds to wait for each reply.")]
+TimeoutOption = Annotated[
+    float, typer.Option(min=0.05, max=10, help="Seconds to wait for each reply.")
+]
 MapsOption = Annotated[
     list[str] | None, typer.Option("--map", help="Only try this map; may be given again.")
 ]

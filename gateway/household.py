@@ -19,7 +19,6 @@ from gateway.wire.reading import Quantity, Resolution
 from gateway.wire.session import ConsentOffer
 from gateway.wire.signing import DOMAIN_CONSENT
 
-
 # Made at import; see wire.codec for why.
 _OFFERS = msgspec.json.Decoder(tuple[ConsentOffer, ...])
 

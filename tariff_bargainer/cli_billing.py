@@ -201,8 +201,7 @@ def load_tariff(path: Path, form: TariffFormat, timezone: str | None) -> "Tariff
         return replace(tariff, timezone=timezone) if timezone else tariff
     text = read_text(path)
     if form is TariffFormat.TOML:
-        tariff = parse_tariff(text)
-        return replace(tariff, timezone=timezone) if timezone else tariff
+        return parse_tariff(text, timezone=timezone)
     if form is TariffFormat.OPENTARIFF:
         return parse_opentariff(text, timezone=timezone or UK_ZONE)
     if form is TariffFormat.OPEN_ENERGY_TARIFFS:

@@ -230,7 +230,8 @@ class _Ledger:
             stored += len(rows)
         for gap in checked.gaps:
             self._enter_gap(checked.household, gap)
-        if stored:
+        # What was refused is not kept either, so a batch refused in part leaves no signed body.
+        if stored and not any(part.refused for part in checked.parts):
             packed = pa.compress(checked.payload, codec="zstd", asbytes=True)
             self._signed.append((batch, len(checked.payload), packed, checked.signature))
         return BatchAnswer(seq=checked.seq, sha256=sha256.hexdigest(), parts=tuple(answers))

@@ -89,8 +89,12 @@ def read_text(path: Path) -> str:
         ) from None
 
 
-def parse_tariff(text: str) -> Tariff:
+def parse_tariff(text: str, *, timezone: str | None = None) -> Tariff:
     """Parse the text of a tariff in the project's own form.
+
+    Args:
+        text: TOML.
+        timezone: IANA zone in place of the file's own; None if the file must name it.
 
     Raises:
         TariffFileError: The text is not TOML, or breaks the form; names the key and the remedy.
@@ -101,6 +105,8 @@ def parse_tariff(text: str) -> Tariff:
         raise TariffFileError(
             where="the file", problem=f"is not TOML: {broken}", remedy="correct that line"
         ) from None
+    if timezone is not None:
+        parsed["timezone"] = timezone
     return tariff_from_table(parsed)
 
 

@@ -22,6 +22,7 @@ from cloud.readings.coverage import Coverage, Relation, from_us, to_us
 from cloud.readings.embedded import EmbeddedStore
 from cloud.readings.inbox import Inbox
 from cloud.readings.memory import MemoryStore
+from gateway.wire.batch import RefusedInterval
 from gateway.wire.reading import Purpose, Quantity
 from tests.cloud.readings.batches import MONDAY, batch, part
 
@@ -305,3 +306,15 @@ def test_the_store_on_disk_says_what_the_store_in_memory_says(
         mine, its = disk.counts(), memory.counts()
         for name in ("batches", "intervals_accepted", "intervals_distinct", "gaps", "energy_wh"):
             assert getattr(mine, name) == getattr(its, name)
+
+
+def test_the_signed_bytes_of_a_batch_refused_in_part_are_not_kept(tmp_path: Path) -> None:
+    with EmbeddedStore(tmp_path) as store:
+        sent = numbered(5)
+        part = sent.parts[0]
+        reading = part.admissible[0]
+        refused = RefusedInterval(start=reading.start, reason="no_grant")
+        partly = replace(part, admissible=tuple(part.admissible[1:]), refused=(refused,))
+        answer = store.append(replace(sent, parts=(partly, *sent.parts[1:]))).result()
+        assert sum(each.accepted for each in answer.parts) > 0
+        assert read_batch_as_signed(tmp_path / "catalogue.sqlite", sent.gateway, 5) is None

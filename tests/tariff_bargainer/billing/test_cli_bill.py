@@ -64,6 +64,15 @@ def test_json_has_annual_and_monthly_decimal_strings(tmp_path: Path, day_load: P
     assert [month["month"] for month in made["monthly"]] == ["2018-01"]
 
 
+def test_a_zone_may_come_with_the_command_alone(tmp_path: Path, day_load: Path) -> None:
+    tariff = tmp_path / "t.toml"
+    tariff.write_text(RULES.replace('timezone = "Etc/UTC"\n', ""))
+    without = run("--tariff", tariff, "--load", day_load, "--json")
+    assert without.exit_code == 2
+    result = run("--tariff", tariff, "--load", day_load, "--timezone", FIXED_ZONE, "--json")
+    assert json.loads(result.stdout)["annual"]["total"] == "9.00"
+
+
 def test_table_is_for_people(tmp_path: Path, day_load: Path) -> None:
     tariff = tmp_path / "t.toml"
     tariff.write_text(RULES)
