@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Column, Connection, Index, Integer, String, Table, Text, delete, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    delete,
+    select,
+    update,
+)
 
 from cloud.database import UtcTime, metadata
 from cloud.notices.ports import Letter
@@ -84,16 +95,12 @@ def delete_letter(connection: Connection, notice_id: int) -> None:
 
 
 def postpone_letter(
-    connection: Connection, notice_id: int, *, tries: int, send_after: datetime
-) -> None:
-    """Try a letter again later."""
-    connection.execute(
-        notices.update()
-        .where(notices.c.notice_id == notice_id)
-        .values(tries=tries, send_after=send_after)
+    connection: Connection, waiting: WaitingLetter, *, send_after: datetime
+) -> bool:
+    """Count a try and wait for the next; False if another clerk was there first."""
+    changed = connection.execute(
+        update(notices)
+        .where(notices.c.notice_id == waiting.notice_id, notices.c.tries == waiting.tries)
+        .values(tries=waiting.tries + 1, send_after=send_after)
     )
-
-
-def delete_letters_to(connection: Connection, address: str) -> int:
-    """Take out all letters to an address."""
-    return connection.execute(delete(notices).where(notices.c.address == address)).rowcount
+    return changed.rowcount == 1

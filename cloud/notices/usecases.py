@@ -36,24 +36,27 @@ def send_due_letters(database: Database, mailer: Mailer, now: datetime) -> int:
         due = repository.letters_due(connection, now=now, count=LETTERS_AT_ONCE)
     sent = 0
     for waiting in due:
+        # Postponed before it is sent: of two clerks who see the same letter, one sends it.
+        with database.transaction() as connection:
+            is_ours = repository.postpone_letter(
+                connection, waiting, send_after=now + timedelta(seconds=_wait_s(waiting.tries))
+            )
+        if not is_ours:
+            continue
         expired = waiting.useless_after is not None and waiting.useless_after <= now
-        failed = False
+        is_over = expired or waiting.tries + 1 >= TRIES_MAX
         if not expired:
             try:
                 mailer.send(waiting.letter)
                 sent += 1
+                is_over = True
             except MailFault as fault:
-                failed = True
                 log.warning("mail failed try=%d cause=%s", waiting.tries + 1, fault)
-        with database.transaction() as connection:
-            if failed and waiting.tries + 1 < TRIES_MAX:
-                wait = timedelta(seconds=FIRST_WAIT_S * 2**waiting.tries)
-                repository.postpone_letter(
-                    connection,
-                    waiting.notice_id,
-                    tries=waiting.tries + 1,
-                    send_after=now + wait,
-                )
-            else:
+        if is_over:
+            with database.transaction() as connection:
                 repository.delete_letter(connection, waiting.notice_id)
     return sent
+
+
+def _wait_s(tries: int) -> int:
+    return int(FIRST_WAIT_S * 2**tries)
