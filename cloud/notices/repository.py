@@ -104,3 +104,8 @@ def postpone_letter(
         .values(tries=waiting.tries + 1, send_after=send_after)
     )
     return changed.rowcount == 1
+
+
+def delete_letters_to(connection: Connection, address: str) -> int:
+    """Take out all letters to an address."""
+    return connection.execute(delete(notices).where(notices.c.address == address)).rowcount
