@@ -126,7 +126,9 @@ class Street:
         self.time = StoryTime(street_start)
         self.homes = make_homes(self.plan.homes, self.plan.seed)
         first = min(self.window.start, self.spans.insight_from)
-        steps = int((street_start + AHEAD - first).total_seconds()) // STEP_S
+        # To a midnight, not to now: as many draws at any hour, so the same street all day.
+        last = (local + timedelta(days=1)).astimezone(UTC) + AHEAD
+        steps = int((last - first).total_seconds()) // STEP_S
         self.loads = make_loads(self.homes, start=first, steps=steps, seed=self.plan.seed)
 
     def open_cloud(self) -> None:
