@@ -63,7 +63,11 @@ class SmtpMailer:
             return smtplib.SMTP_SSL(host, port, timeout=SMTP_TIMEOUT_S, context=tls)
         server = smtplib.SMTP(host, port, timeout=SMTP_TIMEOUT_S)
         if self._settings.smtp_tls == "starttls":
-            server.starttls(context=tls)
+            try:
+                server.starttls(context=tls)
+            except (OSError, smtplib.SMTPException):
+                server.close()
+                raise
         return server
 
 
