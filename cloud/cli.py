@@ -20,11 +20,13 @@ from cloud.cli_data import data_app
 from cloud.cli_demo import demo
 from cloud.cli_readings import register as register_readings
 from cloud.errors import CloudError
+from solar_fund.cli_usage import OneLineGroup
 
 app = typer.Typer(
     name="coop-cloud",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    cls=OneLineGroup,
     help="The co-op's server.\n\nExample: coop-cloud serve --data ./commonwatt-data",
 )
 app.add_typer(member_app, name="member")

@@ -3,6 +3,7 @@
 import typer
 
 from gateway import cli_household, cli_meters, cli_service
+from gateway.cli_usage import OneLineGroup
 
 app = typer.Typer(
     name="coop-gateway",
@@ -10,6 +11,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    cls=OneLineGroup,
 )
 
 

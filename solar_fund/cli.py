@@ -5,14 +5,14 @@ from importlib.util import find_spec
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
+from solar_fund.cli_usage import OneLineGroup
 from solar_fund.errors import FundError
 
 _SUBJECTS = ("cli_ledger", "cli_waterfall", "cli_voting", "cli_projects", "cli_payments")
 
 
-class _RefusingGroup(TyperGroup):
+class _RefusingGroup(OneLineGroup):
     """Turns every refusal of the fund into one line on stderr and exit code 2."""
 
     def invoke(self, ctx: Any) -> Any:

@@ -3,6 +3,7 @@
 import typer
 
 from tariff_bargainer import cli_bargaining, cli_billing
+from tariff_bargainer.cli_usage import OneLineGroup
 
 app = typer.Typer(
     name="tariff-bargainer",
@@ -10,6 +11,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    cls=OneLineGroup,
 )
 
 
