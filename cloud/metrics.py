@@ -5,6 +5,8 @@ They count requests and intervals; no label names a person, a home or a gateway.
 
 from __future__ import annotations
 
+import functools
+
 from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
 
 REGISTRY = CollectorRegistry()
@@ -28,6 +30,30 @@ INTERVALS = Counter(
     ["outcome"],
     registry=REGISTRY,
 )
+
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+OTHER = "other"
+"""Stands for any other method, so that nobody can make labels up."""
+
+
+@functools.cache
+def _request_figures(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    return REQUESTS.labels(method, route, str(status)), DURATION_S.labels(route)
+
+
+def count_request(method: str, route: str, status: int, duration_s: float) -> None:
+    """Count a request that was answered.
+
+    Args:
+        method: As asked.
+        route: Pattern of its path.
+        status: HTTP status of the answer; 0 if there was none.
+        duration_s: Time until it was answered [s].
+    """
+    figures = _request_figures(method if method in METHODS else OTHER, route, status)
+    figures[0].inc()
+    figures[1].observe(duration_s)
 
 
 def serve_metrics(port: int) -> None:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -50,6 +50,12 @@ STATUS: dict[type[Exception], int] = {
     BadLogProof: 409,
 }
 """Status by error; a subclass without an entry has that of its nearest base, else 500."""
+
+DETAILS = {
+    404: "there is nothing at this address",
+    405: "this address does not take that method; the Allow header says which",
+}
+"""What is said of a status that routing gives, in place of its bare name."""
 
 log = logging.getLogger("commonwatt.problem")
 
@@ -125,19 +131,19 @@ def problem_of(request: Request, fault: Exception) -> JSONResponse:
 
 
 def install(app: FastAPI) -> None:
-    """Make every error of an application a problem document."""
+    """Make every error of an application that was foreseen a problem document."""
     app.add_exception_handler(errors.CloudError, _on_ours)
     app.add_exception_handler(WireError, _on_ours)
     app.add_exception_handler(RequestValidationError, _on_validation)
-    app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(Exception, _on_unforeseen)
+    app.add_exception_handler(HTTPException, answer_http_fault)
 
 
 async def _on_ours(request: Request, fault: Exception) -> JSONResponse:
     return problem_of(request, fault)
 
 
-async def _on_unforeseen(request: Request, fault: Exception) -> JSONResponse:
+def answer_unforeseen(request: Request, fault: Exception) -> JSONResponse:
+    """Log what nobody foresaw with its place, and say only that something went wrong."""
     log.error("unforeseen fault", exc_info=fault)
     return problem_of(request, fault)
 
@@ -158,21 +164,18 @@ async def _on_validation(request: Request, fault: Exception) -> JSONResponse:
     )
 
 
-async def _on_http(request: Request, fault: Exception) -> JSONResponse:
+async def answer_http_fault(request: Request, fault: Exception) -> Response:
+    """Say what routing and reading of a request refuse as a problem document."""
     if isinstance(fault.__cause__, errors.CloudError):
         # FastAPI wraps whatever stops it from reading a body; what stopped it is the answer.
         return problem_of(request, fault.__cause__)
     status = fault.status_code if isinstance(fault, HTTPException) else 500
     phrase = http.HTTPStatus(status).phrase
-    detail = {
-        404: "there is nothing at this address",
-        405: "this address does not take that method; the Allow header says which",
-    }.get(status, phrase)
     return problem_response(
         request,
         status=status,
         name=_kebab(phrase.replace(" ", "")),
-        detail=detail,
+        detail=DETAILS.get(status, phrase),
         headers=getattr(fault, "headers", None),
     )
 

@@ -16,11 +16,13 @@ import time
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloud.errors import BodyTooLarge, ForgeryRefused
-from cloud.metrics import DURATION_S, REQUESTS
+from cloud.metrics import METHODS, OTHER, count_request
+from cloud.problem import answer_unforeseen
 from gateway.wire.session import PATH_BATCHES
 
 BODY_BYTES_MAX = 1024 * 1024 + 64 * 1024
@@ -58,50 +60,64 @@ class RequestGuard:
 
     def __init__(self, app: ASGIApp, *, is_https: bool) -> None:
         self._app = app
-        self._headers = dict(SECURITY_HEADERS)
+        headers = SECURITY_HEADERS | {"Cache-Control": "no-store"}
+        if is_https:
+            headers["Strict-Transport-Security"] = STRICT_TRANSPORT
+        self._headers = [(name.lower().encode(), text.encode()) for name, text in headers.items()]
         self._run_id = secrets.token_hex(4)
         self._numbers = itertools.count()
-        if is_https:
-            self._headers["Strict-Transport-Security"] = STRICT_TRANSPORT
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Guard one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        method = scope["method"]
+        if method == "HEAD":
+            # Answered like GET, but for the body.
+            scope = {**scope, "method": "GET"}
         request_id = f"{self._run_id}{next(self._numbers):08x}"
         scope.setdefault("state", {})["request_id"] = request_id
         started_s = time.monotonic()
-        status = 500
+        status = 0
 
-        async def send_with_headers(message: Message) -> None:
+        async def send_guarded(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                for name, text in self._headers.items():
-                    headers.setdefault(name, text)
-                headers.setdefault("Cache-Control", "no-store")
-                headers["X-Request-ID"] = request_id
+                message["headers"] = self._with_ours(message, request_id)
+            elif method == "HEAD":
+                message = {**message, "body": b""}
             await send(message)
 
         try:
-            await self._app(scope, _bounded(scope, receive), send_with_headers)
+            await self._app(scope, _bounded(scope, receive), send_guarded)
+        except Exception as fault:
+            if status:
+                raise
+            await answer_unforeseen(Request(scope), fault)(scope, receive, send_guarded)
         finally:
-            _account(scope, status, time.monotonic() - started_s, request_id)
+            _account(scope, method, status, time.monotonic() - started_s, request_id)
+
+    def _with_ours(self, message: Message, request_id: str) -> list[tuple[bytes, bytes]]:
+        """Headers of an answer, and those of ours that it does not set itself."""
+        given = list(message.get("headers", ()))
+        names = {name for name, _ in given}
+        given += [header for header in self._headers if header[0] not in names]
+        given.append((b"x-request-id", request_id.encode()))
+        return given
 
 
-def _account(scope: Scope, status: int, duration_s: float, request_id: str) -> None:
+def _account(scope: Scope, method: str, status: int, duration_s: float, request_id: str) -> None:
     # The pattern of the path, never the path: ids and tokens are in it.
     path = getattr(scope.get("route"), "path", None) or scope.get("commonwatt.route", "-")
-    REQUESTS.labels(scope["method"], path, str(status)).inc()
-    DURATION_S.labels(path).observe(duration_s)
+    count_request(method, path, status, duration_s)
     # Batches come far more often than all else; those that were taken are only counted.
     if path == PATH_BATCHES and status == 200:
         return
     log.info(
         "request method=%s path=%s status=%d duration_ms=%.1f id=%s",
-        scope["method"],
+        method if method in METHODS else OTHER,
         path,
         status,
         duration_s * 1000,

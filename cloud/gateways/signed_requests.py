@@ -9,23 +9,30 @@ from cloud.gateways.usecases import SignedRequest
 from gateway.wire.codec import CONTENT_ENCODING, decompress, encode
 from gateway.wire.errors import BadSignature, MalformedMessage
 from gateway.wire.record import WireRecord
-from gateway.wire.signing import HEADER_KEY, HEADER_SIGNATURE
+from gateway.wire.signing import DOMAIN_PAIR, HEADER_KEY, HEADER_SIGNATURE
 
 HEADER_CHARS_MAX = 128
+_SENT = {
+    HEADER_KEY: "the id of the gateway's key, 32 hex digits",
+    HEADER_SIGNATURE: "the Ed25519 signature over the unpacked body, base64",
+}
 
 
 async def read_signed(request: Request, *, domain: str) -> SignedRequest:
     """Read a signed request and unpack it.
 
     Raises:
-        BadSignature: The signature header is missing or far too long.
+        BadSignature: A header is missing or far too long. A request to pair needs no key id.
         MalformedMessage: Neither gzip nor plain, or cut short.
         MessageTooLarge: It unpacks to more than the contract takes.
     """
     key_id = request.headers.get(HEADER_KEY, "")
     signature = request.headers.get(HEADER_SIGNATURE, "")
-    if not signature or len(signature) > HEADER_CHARS_MAX or len(key_id) > HEADER_CHARS_MAX:
-        raise BadSignature(domain=domain, key_id=key_id[:32])
+    for name, text in ((HEADER_KEY, key_id), (HEADER_SIGNATURE, signature)):
+        if len(text) > HEADER_CHARS_MAX or not (
+            text or (name == HEADER_KEY and domain == DOMAIN_PAIR)
+        ):
+            raise BadSignature(domain=domain, key_id=key_id[:32], problem=_why_bad(name, text))
     body = await request.body()
     encoding = request.headers.get("content-encoding", "identity")
     if encoding == CONTENT_ENCODING:
@@ -35,6 +42,12 @@ async def read_signed(request: Request, *, domain: str) -> SignedRequest:
     else:
         raise MalformedMessage(kind="body", problem=f"send it plain or as {CONTENT_ENCODING}")
     return SignedRequest(payload=payload, key_id=key_id, signature=signature)
+
+
+def _why_bad(name: str, text: str) -> str:
+    if text:
+        return f"the header {name} is longer than {HEADER_CHARS_MAX} characters; send {_SENT[name]}"
+    return f"the header {name} is missing; send {_SENT[name]}"
 
 
 def wire_response(record: WireRecord, status_code: int = 200) -> Response:

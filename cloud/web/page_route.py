@@ -8,10 +8,12 @@ from collections.abc import Awaitable, Callable
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
 
+from cloud import problem
 from cloud.errors import CloudError, NotSignedIn
-from cloud.problem import status_of
+from cloud.problem import DETAILS, status_of
 from cloud.web.shell import pages_of, shell
 from gateway.wire.errors import WireError
 
@@ -39,6 +41,15 @@ class PageRoute(APIRoute):
                 return problem_page(request, 422, "Some fields of this form cannot be taken.")
 
         return answer
+
+
+async def answer_http_fault(request: Request, fault: Exception) -> Response:
+    """Tell a browser on a page that there is nothing here, and a program in a problem document."""
+    status = fault.status_code if isinstance(fault, HTTPException) else 500
+    is_for_people = "text/html" in request.headers.get("accept", "")
+    if status != 404 or not is_for_people or request.url.path.startswith("/api/"):
+        return await problem.answer_http_fault(request, fault)
+    return problem_page(request, status, f"T{DETAILS[status][1:]}.")
 
 
 def problem_page(request: Request, status: int, detail: str) -> Response:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, FastAPI
+from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from cloud.settings import Settings
 from cloud.web import board_pages, member_pages, record_pages, sign_in_pages, vote_pages
+from cloud.web.page_route import answer_http_fault
 from cloud.web.pages import Pages
 
 
@@ -22,6 +24,7 @@ def add_pages(app: FastAPI, settings: Settings) -> None:
     app.router.routes.append(
         Route("/static/{tree}/{name:path}", pages.static.answer, methods=["GET"])
     )
+    app.add_exception_handler(HTTPException, answer_http_fault)
     router = APIRouter()
     for part in (sign_in_pages, member_pages, board_pages, vote_pages, record_pages):
         router.include_router(part.router)

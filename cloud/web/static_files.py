@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 
 MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -60,10 +61,14 @@ class StaticFiles:
         return f"/static/{self._tree_hash}/{name}"
 
     def answer(self, request: Request) -> Response:
-        """Serve `/static/{tree}/{name}`."""
+        """Serve `/static/{tree}/{name}`.
+
+        Raises:
+            HTTPException: There is no such file.
+        """
         found = self._files.get(request.path_params["name"])
         if found is None:
-            return PlainTextResponse("no such file", status_code=404)
+            raise HTTPException(404)
         headers = {"Vary": "Accept-Encoding", "Cache-Control": "no-cache"}
         if request.path_params["tree"] == self._tree_hash:
             headers["Cache-Control"] = "public, max-age=31536000, immutable"

@@ -35,12 +35,12 @@ class MessageTooLarge(WireError):
 
 
 class BadSignature(WireError):
-    """The signature does not fit key, domain and bytes."""
+    """The signature does not fit key, domain and bytes, or does not say whose it is."""
 
-    def __init__(self, *, domain: str, key_id: str) -> None:
+    def __init__(self, *, domain: str, key_id: str, problem: str = "") -> None:
         self.domain = domain
         self.key_id = key_id
-        super().__init__(f"{domain}: the signature does not fit key {key_id}")
+        super().__init__(f"{domain}: {problem or f'the signature does not fit key {key_id}'}")
 
 
 class BadConsentEvent(WireError):

@@ -31,6 +31,15 @@ def test_requests_are_counted_by_pattern_and_status(coop, home):
     assert figure("commonwatt_requests_total", **labels) - before == 1
 
 
+def test_a_made_up_method_makes_no_figure_of_its_own(coop):
+    labels = {"method": "other", "route": "-", "status": "404"}
+    before = figure("commonwatt_requests_total", **labels)
+    for method in ("BREW", "WHEN"):
+        coop.client.request(method, "/nowhere")
+    assert figure("commonwatt_requests_total", **labels) - before == 2
+    assert b"BREW" not in generate_latest(REGISTRY)
+
+
 def test_no_figure_names_a_home_or_gateway(coop, home):
     home.sync()
     shown = generate_latest(REGISTRY).decode()

@@ -10,6 +10,7 @@ from cloud.members.roles import Role
 from cloud.security import BODY_BYTES_MAX, CONTENT_SECURITY_POLICY
 from tests.cloud.coop_builder import open_coop
 
+SIGNED = {"Commonwatt-Key": "0" * 32, "Commonwatt-Signature": "x"}
 PATHS = ["/healthz", "/docs", "/openapi.json", "/log/checkpoint", "/nowhere", "/api/v1/me"]
 
 
@@ -39,7 +40,7 @@ def test_every_answer_carries_the_policy_and_a_request_id(coop, path):
     ],
 )
 def test_every_error_is_a_problem_document(coop, method, path, sent, status):
-    headers = {"Commonwatt-Signature": "x"} if "batches" in path else {}
+    headers = SIGNED if "batches" in path else {}
     answer = coop.client.request(method, path, headers=headers, **sent)
     problem = answer.json()
     assert answer.status_code == status
@@ -58,10 +59,61 @@ def test_a_body_that_grows_past_the_limit_without_saying_so_is_cut_off(coop):
         for chunk in drip():
             yield chunk
 
-    answer = coop.client.post(
-        "/api/v1/batches", content=adrip(), headers={"Commonwatt-Signature": "x"}
-    )
+    answer = coop.client.post("/api/v1/batches", content=adrip(), headers=SIGNED)
     assert answer.status_code == 413
+
+
+PEOPLE = {"Accept": "text/html,application/xhtml+xml;q=0.9"}
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/static/0/nothing.css", "/static/0/../../x"])
+def test_where_there_is_nothing_people_get_a_page_and_programs_a_problem(coop, path):
+    page = coop.client.get(path, headers=PEOPLE)
+    assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "There is nothing at this address." in page.text
+    problem = coop.client.get(path)
+    assert problem.status_code == 404
+    assert problem.headers["content-type"] == "application/problem+json"
+
+
+def test_an_api_address_answers_browsers_too_with_a_problem(coop):
+    answer = coop.client.get("/api/v1/nothing", headers=PEOPLE)
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    "path", ["/sign-in", "/", "/docs", "/log", "/log/checkpoint", "/nowhere", "/api/v1/batches"]
+)
+def test_head_is_answered_like_get_without_the_body(coop, path):
+    get, head = (coop.client.request(method, path) for method in ("GET", "HEAD"))
+    assert head.content == b""
+    assert head.status_code == get.status_code
+    told = dict(head.headers)
+    assert told.pop("x-request-id") != get.headers["x-request-id"]
+    # A form's page carries something that differs each time; its length does not.
+    assert told == {name: text for name, text in get.headers.items() if name != "x-request-id"}
+
+
+def test_head_on_a_file_names_its_length(coop):
+    address = coop.app.state.pages.static.address("components.css")
+    head = coop.client.request("HEAD", address)
+    assert (head.status_code, head.content) == (200, b"")
+    assert int(head.headers["content-length"]) > 1000
+
+
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [
+        ({}, "the header Commonwatt-Key is missing; send the id of the gateway's key"),
+        ({"Commonwatt-Key": "0" * 32}, "the header Commonwatt-Signature is missing; send the"),
+        ({"Commonwatt-Key": "0" * 200}, "the header Commonwatt-Key is longer than 128 characters"),
+    ],
+)
+def test_a_header_that_a_signed_request_lacks_is_named(coop, headers, said):
+    for path in ("/api/v1/batches", "/api/v1/gateways/sync"):
+        answer = coop.client.request("POST", path, content=b"{}", headers=headers)
+        assert answer.status_code == 401
+        assert said in answer.json()["detail"]
 
 
 def test_field_faults_name_the_field_and_never_repeat_the_input(coop):
@@ -79,6 +131,8 @@ def test_an_unforeseen_fault_shows_nothing_of_its_inside(coop, monkeypatch):
     assert (answer.status_code, answer.json()["type"]) == (500, "urn:commonwatt:problem:internal")
     assert "secret" not in answer.text
     assert "Traceback" not in answer.text
+    assert answer.headers["content-security-policy"] == CONTENT_SECURITY_POLICY
+    assert answer.json()["instance"].endswith(answer.headers["x-request-id"])
 
 
 def test_logs_name_no_person_address_or_query(coop, caplog):
