@@ -176,7 +176,7 @@ def elect(
     from solar_fund.voting.stv import recount_without, scottish_stv
 
     election = read_blt(file)
-    order = read_lot(lot)
+    order = read_lot(lot) or election.lot
     if rule is BoardRule.MEEK:
         if vacancy:
             raise ElectionInvalid(
@@ -189,6 +189,8 @@ def elect(
         if vacancy:
             new, again = recount_without(election, result.elected, vacancy, order)
             report = {**stv_report(again), "vacancy_of": vacancy, "filled_by": new}
+    if election.papers_cut:
+        report["papers_cut_at_equal_places"] = election.papers_cut
     print(json.dumps(report, ensure_ascii=False) if as_json else "\n".join(report["elected"]))
 
 

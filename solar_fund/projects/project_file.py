@@ -69,7 +69,7 @@ def parse_project(content: Mapping[str, Any], otherwise_id: str = "project") -> 
     if not isinstance(arrays, list) or not 0 < len(arrays) <= ARRAYS_MAX:
         raise ProjectInvalid(f"give one to {ARRAYS_MAX} [[array]] tables")
     currency = str(content.get("currency", ""))
-    exponent_of(currency)
+    decimals = exponent_of(currency)
     timezone = str(site.get("timezone", "UTC"))
     try:
         ZoneInfo(timezone)
@@ -99,6 +99,7 @@ def parse_project(content: Mapping[str, Any], otherwise_id: str = "project") -> 
         ),
     )
     _check_bounds(plan)
+    _check_whole_minor_units(plan, decimals)
     return plan
 
 
@@ -269,3 +270,16 @@ def _check_bounds(plan: ProjectPlan) -> None:
     for name, found, lowest, highest in bounds:
         if not lowest <= found <= highest:
             raise ProjectInvalid(f"{name} is {found}: it must be from {lowest} to {highest}")
+
+
+def _check_whole_minor_units(plan: ProjectPlan, decimals: int) -> None:
+    """Refuse sums of money finer than the currency has, which no invoice could state."""
+    sums = {
+        f"cost.{key}": getattr(plan.costs, key)
+        for key in ("capex", "running_per_year", "inverter_replacement", "end_of_life")
+    }
+    for name, amount in {**sums, "finance.loan": plan.finance.loan}.items():
+        if amount != amount.quantize(Decimal(1).scaleb(-decimals)):
+            raise ProjectInvalid(
+                f"{name} is {amount}: {plan.currency} has {decimals} decimals, round it"
+            )

@@ -3,7 +3,12 @@
 First line: candidates and seats. Then, optionally, withdrawn candidates as negative numbers. Then
 one ballot a line: how many papers, the candidates in order, 0. A lone 0 ends the ballots; names
 follow, in quotes (then several may share a line) or bare, and last the title. Comments begin with
-#. Equal places, weights in parts and options in square brackets are refused by name.
+# or stand between /* and */. A paper with two candidates in one place counts up to there, as it
+cannot be passed on any further. Of the options in square brackets those are read that say who
+withdrew, how ties fall and by which nicknames candidates go. Weights in parts are refused.
+
+Source: the files of OpenSTV, OpaVote and droop; for equal places, the non-transferable paper of
+SSI 2007/42, schedule 1, rule 45.
 """
 
 import re
@@ -19,6 +24,9 @@ PAPERS_MAX = 100_000_000
 
 # A quote inside is doubled or follows a backslash.
 _QUOTED = re.compile(r'"((?:[^"\\]|""|\\.)*)"')
+_BLOCK_COMMENT = re.compile(r"(?<!\S)/\*.*?\*/(?!\S)", re.DOTALL)
+# Of no matter to a count: write-in candidates count as others do, and the rest is for one program.
+_IDLE_OPTIONS = frozenset({"undeclared", "droop"})
 _QUOTED_LINE = re.compile(rf"{_QUOTED.pattern}(?:\s+{_QUOTED.pattern})*\s*(?:#.*)?")
 
 
@@ -32,6 +40,9 @@ class RankedElection:
         papers: Distinct rankings (candidate numbers, best first) and how many cast each.
         withdrawn: Candidates who withdrew; their place passes to the next preference.
         title: Title of the election.
+        excluded_first: Candidates in the order in which ties exclude them, as drawn before the
+            count and written in the file; or nothing.
+        papers_cut: Papers that count only up to a place shared by several candidates.
     """
 
     candidates: tuple[str, ...]
@@ -39,6 +50,8 @@ class RankedElection:
     papers: tuple[tuple[tuple[int, ...], int], ...]
     withdrawn: frozenset[int] = frozenset()
     title: str = ""
+    excluded_first: tuple[int, ...] = ()
+    papers_cut: int = 0
 
     def __post_init__(self) -> None:
         standing = len(self.candidates) - len(self.withdrawn)
@@ -46,6 +59,11 @@ class RankedElection:
             raise ElectionInvalid(f"{self.seats} seats and {standing} candidates: nothing to elect")
         if len(set(self.candidates)) != len(self.candidates):
             raise ElectionInvalid("two candidates have the same name: tell them apart")
+
+    @property
+    def lot(self) -> tuple[str, ...]:
+        """Names in the order of the lot that the file holds; who is drawn first is favoured."""
+        return tuple(self.candidates[number] for number in reversed(self.excluded_first))
 
     @property
     def valid_papers(self) -> int:
@@ -116,6 +134,10 @@ class _BltReader:
         self._last_line = text.count("\n") + 1
         self._n_candidates = 0
         self._names: list[str] = []
+        self._withdrawn: set[int] = set()
+        self._excluded_first: tuple[int, ...] = ()
+        self._nicknames: dict[str, int] = {}
+        self._papers_cut = 0
 
     def election(self) -> RankedElection:
         line, cells = self._next_numbers("candidates and seats")
@@ -124,16 +146,19 @@ class _BltReader:
         if cells[0] > CANDIDATES_MAX:
             raise self._fault(line, f"more than {CANDIDATES_MAX} candidates")
         self._n_candidates, seats = cells
-        withdrawn: set[int] = set()
         papers: dict[tuple[int, ...], int] = {}
         while True:
-            line, cells = self._next_numbers("a ballot or the closing 0")
+            line, text = self._next("a ballot or the closing 0")
+            if text.startswith("["):
+                self._take_option(line, text)
+                continue
+            cells, shared = self._ballot_cells(line, text)
             if cells == [0]:
                 break
-            if all(cell < 0 for cell in cells):
-                withdrawn |= {self._candidate(line, -cell) for cell in cells}
+            if cells and all(cell < 0 for cell in cells):
+                self._withdrawn |= {self._candidate(line, -cell) for cell in cells}
                 continue
-            ranking, count = self._ballot(line, cells)
+            ranking, count = self._ballot(line, cells, shared)
             papers[ranking] = papers.get(ranking, 0) + count
         if sum(papers.values()) > PAPERS_MAX:
             raise self._fault(line, f"more than {PAPERS_MAX} papers")
@@ -146,40 +171,90 @@ class _BltReader:
                 candidates=tuple(names),
                 seats=seats,
                 papers=tuple(papers.items()),
-                withdrawn=frozenset(withdrawn),
+                withdrawn=frozenset(self._withdrawn),
                 title=title,
+                excluded_first=self._excluded_first,
+                papers_cut=self._papers_cut,
             )
         except ElectionInvalid as error:
             raise self._fault(0, str(error)) from None
 
     @staticmethod
     def _significant(text: str) -> Iterator[tuple[int, str]]:
-        for number, line in enumerate(text.splitlines(), start=1):
+        # What is taken out keeps its line ends, so that faults still name the right line.
+        plain = _BLOCK_COMMENT.sub(lambda found: "\n" * found[0].count("\n"), text)
+        for number, line in enumerate(plain.splitlines(), start=1):
             stripped = line.strip()
             if stripped and not stripped.startswith("#"):
                 yield number, stripped
 
     def _next_numbers(self, what: str) -> tuple[int, list[int]]:
         line, text = self._next(what)
+        try:
+            return line, [int(cell) for cell in text.split("#")[0].split()]
+        except ValueError:
+            raise self._fault(line, f"expected {what}, found {text[:40]!r}") from None
+
+    def _take_option(self, line: int, text: str) -> None:
+        """Read an option in square brackets, as in `[withdrawn 4]`."""
+        words = text.partition("#")[0].strip().removeprefix("[").removesuffix("]").split()
+        name = words[0] if words else ""
+        if "]" not in text or name not in {"withdrawn", "tie", "nick", *_IDLE_OPTIONS}:
+            raise self._fault(
+                line,
+                f"the option {text[:40]!r} is not known: write [withdrawn ...], [tie ...],"
+                " [nick ...] or remove it",
+            )
+        if name == "nick":
+            if len(words) - 1 != self._n_candidates or len(set(words[1:])) != len(words) - 1:
+                raise self._fault(line, f"[nick] needs {self._n_candidates} different names")
+            self._nicknames = {nick: place for place, nick in enumerate(words[1:], start=1)}
+        elif name not in _IDLE_OPTIONS:
+            numbers = [self._candidate(line, self._number(line, word)) for word in words[1:]]
+            if len(set(numbers)) != len(numbers):
+                raise self._fault(line, f"[{name}] names a candidate twice")
+            if name == "tie":
+                self._excluded_first = tuple(numbers)
+            else:
+                self._withdrawn |= set(numbers)
+
+    def _number(self, line: int, written: str) -> int:
+        """Return a number as written, or by the nickname of a candidate."""
+        if written in self._nicknames:
+            return self._nicknames[written]
+        try:
+            return int(written)
+        except ValueError:
+            raise self._fault(
+                line, f"expected a ballot or the closing 0, found {written[:40]!r}"
+            ) from None
+
+    def _ballot_cells(self, line: int, text: str) -> tuple[list[int], bool]:
+        """Return the numbers of a ballot up to a shared place, and whether there was one."""
         if text.startswith("("):
             text = text.partition(")")[2]
-        text = text.split("#")[0]
-        if "=" in text:
-            raise self._fault(line, "a ballot with equal places ('='): STV needs one order")
-        if text.startswith("["):
-            raise self._fault(
-                line, "an option in square brackets is not read: use numbers and remove it"
-            )
-        cells = text.split()
+        cells = text.split("#")[0].split()
         if cells and re.fullmatch(r"\d*[./]\d+", cells[0]):
             raise self._fault(
                 line, f"a weight of {cells[0]} papers: write whole papers, one ballot a voter"
             )
-        try:
-            # A dash stands for a place left empty; the places after it move up.
-            return line, [int(cell) for cell in cells if cell != "-"]
-        except ValueError:
-            raise self._fault(line, f"expected {what}, found {text[:40]!r}") from None
+        # The number of papers goes by no nickname.
+        numbers = [] if not cells else [self._number(line, cells[0])]
+        if cells and cells[0] in self._nicknames:
+            raise self._fault(line, f"a ballot begins with its number of papers, not {cells[0]}")
+        shared = False
+        # A dash stands for a place left empty; the places after it move up.
+        for cell in [cell for cell in cells[1:] if cell != "-"]:
+            if "=" not in cell:
+                if not shared or cell == "0":
+                    numbers.append(self._number(line, cell))
+                else:
+                    self._candidate(line, self._number(line, cell))
+                continue
+            for part in cell.split("="):
+                self._candidate(line, self._number(line, part))
+            shared = True
+        return numbers, shared
 
     def _next_text(self, what: str) -> str:
         if not self._names:
@@ -210,7 +285,7 @@ class _BltReader:
             raise self._fault(self._last_line, f"the file ends where {what} should be")
         return found
 
-    def _ballot(self, line: int, cells: list[int]) -> tuple[tuple[int, ...], int]:
+    def _ballot(self, line: int, cells: list[int], shared: bool) -> tuple[tuple[int, ...], int]:
         if len(cells) < 2 or cells[-1] != 0:
             raise self._fault(line, "a ballot must end with 0")
         if cells[0] < 1:
@@ -219,6 +294,7 @@ class _BltReader:
         if len(set(ranking)) != len(ranking):
             twice = next(c for c in ranking if ranking.count(c) > 1)
             raise self._fault(line, f"a ballot ranks candidate {twice + 1} twice")
+        self._papers_cut += cells[0] if shared else 0
         return ranking, cells[0]
 
     def _candidate(self, line: int, written: int) -> int:

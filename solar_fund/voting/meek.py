@@ -146,6 +146,12 @@ class _MeekCount:
         tied = sorted(n for n in self.hopeful if self.votes[n] <= least + surplus + OMEGA_UNITS)
         if len(tied) == 1:
             return tied[0]
+        stay = len(self.hopeful) - len(tied)
+        if stay >= self.election.seats - len(self.elected) and not any(
+            self.votes[number] for number in tied
+        ):
+            # Without votes nothing is passed on: all of them go next, whoever goes first.
+            return tied[0]
         names = tuple(self._name(number) for number in tied)
         if any(name not in self.ranks for name in names):
             raise TieUnresolved(names, f"for exclusion in round {len(self.rounds) + 1}")

@@ -37,13 +37,14 @@ def read_pb(path: Path) -> Election:
             raise ElectionFileInvalid(
                 str(path), 0, f"{size} bytes are more than the limit of {FILE_BYTES_MAX}"
             )
-        text = path.read_text(encoding="utf-8-sig")
+        written = path.read_bytes()
     except OSError as error:
         raise ElectionFileInvalid(str(path), 0, f"cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ElectionFileInvalid(
-            str(path), 0, f"is not UTF-8 text (byte {error.start}): save it as UTF-8"
-        ) from None
+    try:
+        text = written.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        # Saved by an older program; ids and figures are the same letters in its encoding.
+        text = written.decode("cp1252", errors="replace")
     return parse_pb(text, str(path))
 
 
@@ -94,6 +95,8 @@ class _PbReader:
                 header = [cell.strip().lower() for cell in row]
                 self._check_header(section, header, line)
                 continue
+            if section != "META" and any(cell.strip() for cell in row[len(header) :]):
+                self._check_too_wide(section, header, row, line)
             cells = dict(zip(header, (cell.strip() for cell in row), strict=False))
             if section == "META":
                 self._meta[first.lower()] = ";".join(row[1:]).strip()
@@ -124,6 +127,22 @@ class _PbReader:
             raise self._fault(line, f"{self._vote_type} votes need a column 'points' beside 'vote'")
         if section == "VOTES" and not self._projects:
             raise self._fault(line, "votes come before any project: put PROJECTS first")
+
+    def _check_too_wide(self, section: str, header: list[str], row: list[str], line: int) -> None:
+        """Refuse a row with more fields than columns where one that counts may have moved.
+
+        An unquoted semicolon moves what stands behind it. In public files the text of a project
+        stands last, where it moves nothing; the columns of votes have no such order.
+        """
+        counts = {"project_id", "cost", "exclusive_group"}
+        reach = max((header.index(name) for name in counts & set(header)), default=0)
+        figures = counts | {"votes", "score", "selected"}
+        if section == "VOTES" or not figures.issuperset(header[: reach + 1]):
+            raise self._fault(
+                line,
+                f"{len(row)} fields under the {len(header)} columns of {section}:"
+                " remove what is too much, or put text with a semicolon in quotes",
+            )
 
     def _take_project(self, first: str, cells: dict[str, str], line: int) -> None:
         project_id = cells.get("project_id", first)

@@ -197,6 +197,8 @@ class _ScottishCount:
             tied = [number for number in tied if votes[number] == best]
         if len(tied) == 1:
             return tied[0]
+        if not highest and self._order_is_idle(tied):
+            return tied[0]
         names = tuple(self._name(number) for number in tied)
         if any(name not in self.ranks for name in names):
             purpose = "for the next surplus" if highest else "for exclusion"
@@ -204,6 +206,17 @@ class _ScottishCount:
         self.lots_used.append(names)
         drawn = sorted(tied, key=lambda number: self.ranks[self._name(number)])
         return drawn[0] if highest else drawn[-1]
+
+    def _order_is_idle(self, tied: list[int]) -> bool:
+        """Tell whether all of them go next, whoever goes first.
+
+        Without a paper nothing is passed on, so nobody rises and the others stay the lowest,
+        unless the seats are filled before all of them have gone.
+        """
+        stay = len(self.hopeful) - len(tied)
+        return stay >= self.election.seats - len(self.elected) and not any(
+            self.piles[number] for number in tied
+        )
 
     def _close_stage(self, action: str, excluded: tuple[str, ...] = ()) -> None:
         """Deem elected who has the quota, or everyone left if they just fill the seats."""

@@ -78,6 +78,7 @@ def test_ranks_keep_their_order() -> None:
         ("2;a,b", "2;a,c", 15, "'c'"),
         ("2;a,b", "2;a,a", 15, "twice"),
         ("2;a,b", "1;a,b", 15, "votes twice"),
+        ("2;a,b", "2;a;b", 15, "3 fields under the 2 columns"),
         ("num_votes;3", "num_votes;4", 5, "cut off"),
         ("VOTES\n", "META\n", 12, "second META"),
     ],
@@ -92,6 +93,27 @@ def test_a_fault_is_named_with_its_line(old: str, new: str, line: int, words: st
 def test_points_that_do_not_match_the_projects_are_refused() -> None:
     with pytest.raises(ElectionFileInvalid, match="1 points for 2 projects"):
         parse_pb(points_file("scoring", "1;y,x;7"))
+
+
+def test_a_semicolon_too_many_is_refused_only_where_it_moves_what_counts() -> None:
+    behind = SMALL.replace("School roof", "School roof; south")
+    assert parse_pb(behind).projects[0].cost == 400
+    before = behind.replace("project_id;cost;name", "project_id;name;cost").replace(
+        "a;400;School roof; south", "a;School roof; south;400"
+    )
+    with pytest.raises(ElectionFileInvalid, match="4 fields under the 3 columns") as caught:
+        parse_pb(before)
+    assert caught.value.line == 10
+
+
+def test_empty_fields_behind_the_last_column_do_not_matter() -> None:
+    assert parse_pb(SMALL.replace("2;a,b", "2;a,b;;")).ballots == parse_pb(SMALL).ballots
+
+
+def test_a_file_in_an_older_encoding_counts_the_same(tmp_path) -> None:
+    path = tmp_path / "latin.pb"
+    path.write_bytes(SMALL.replace("School", "École").encode("latin-1"))
+    assert read_pb(path).projects[0].name == "École roof"
 
 
 def test_a_file_that_stops_before_the_votes_is_refused() -> None:

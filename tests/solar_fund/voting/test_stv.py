@@ -139,6 +139,41 @@ def test_meek_lets_elected_candidates_receive_votes_again() -> None:
     assert result.quota < result.rounds[0].votes["Ana"]
 
 
+def test_a_paper_counts_up_to_a_place_that_several_share() -> None:
+    text = BOARD.replace("5 1 2 0", "5 1 2=3 4 0").replace("2 2 0", "2 2=4 1 0")
+    election = parse_blt(text)
+    assert election.papers[0] == ((0,), 5)
+    assert election.papers_cut == 7
+    # The two papers that begin with a shared place name nobody and are not in the quota.
+    assert election.valid_papers == 15
+
+
+def test_options_and_comments_between_slashes_are_read() -> None:
+    text = "/* Harbour\n   Lane */ 3 2\n[withdrawn 1]\n[nick a b c]\n[tie 3 2 1 ]\n"
+    election = parse_blt(text + '4 a b 0\n2 c 0\n0\n"Ana"\n"Ben"\n"Cleo"\n')
+    assert election.papers == (((0, 1), 4), ((2,), 2))
+    assert election.withdrawn == {0}
+    assert election.lot == ("Ana", "Ben", "Cleo")
+
+
+def test_the_order_of_ties_in_a_file_says_who_is_excluded_first() -> None:
+    text = "3 2\n{}4 1 2 0\n2 3 0\n0\n" + '"Castor"\n"Pollux"\n"Helen"\n'
+    first_out = {"[tie 3 2 1]\n": ("Castor", "Pollux"), "[tie 2 3 1]\n": ("Castor", "Helen")}
+    for option, winners in first_out.items():
+        election = parse_blt(text.format(option))
+        assert meek_stv(election, election.lot).elected == winners
+
+
+@pytest.mark.parametrize("count", [scottish_stv, meek_stv])
+def test_candidates_without_a_paper_go_without_a_lot_if_none_of_them_can_win(count) -> None:
+    rankings = [["a"]] * 5 + [["b"]] * 4 + [["c"]] * 3
+    result = count(ranked_election(list("abcxy"), 2, rankings))
+    assert result.elected == ("a", "b")
+    assert result.lots_used == ()
+    with pytest.raises(TieUnresolved, match="x, y"):
+        count(ranked_election(list("axy"), 2, [["a"]] * 5))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "words"),
     [
@@ -146,11 +181,17 @@ def test_meek_lets_elected_candidates_receive_votes_again() -> None:
         ("5 1 2 0", "5 1 9 0", 3, "there are 4"),
         ("5 1 2 0", "5 1 1 0", 3, "twice"),
         ("5 1 2 0", "5 1 2", 3, "end with 0"),
-        ("5 1 2 0", "5 1=2 0", 3, "equal places"),
+        ("5 1 2 0", "5 1=9 0", 3, "there are 4"),
+        ("5 1 2 0", "5 1=2 9 0", 3, "there are 4"),
+        ("5 1 2 0", "5 1=2", 3, "end with 0"),
         ("5 1 2 0", "0 1 2 0", 3, "cast by 0"),
         ("5 1 2 0", "1.5 1 2 0", 3, "write whole papers"),
         ("5 1 2 0", "1/3 1 2 0", 3, "write whole papers"),
-        ("5 1 2 0", "[nick a b c d]\n5 a b 0", 3, "square brackets"),
+        ("5 1 2 0", "[nick a b c]\n5 a b 0", 3, "4 different names"),
+        ("5 1 2 0", "[nick a b c d]\na b 0", 4, "number of papers, not a"),
+        ("5 1 2 0", "[tie 1 2 2]\n5 1 2 0", 3, "twice"),
+        ("5 1 2 0", "[withdrawn 7]\n5 1 2 0", 3, "there are 4"),
+        ("5 1 2 0", "[precision 9]\n5 1 2 0", 3, "not known"),
         ('"Ben"', '"Ben', 10, "not closed"),
         ('"Ben"', '"Ana"', 0, "same name"),
     ],
