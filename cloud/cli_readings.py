@@ -79,6 +79,43 @@ def store_counts(data: DataDir = _DEFAULT_DATA, *, as_json: AsJson = False) -> N
         print(f"{quantity} for {purpose}: {energy_wh} Wh")
 
 
+@store_app.command("chains")
+def store_chains(data: DataDir = _DEFAULT_DATA, *, as_json: AsJson = False) -> None:
+    """List gateways whose messages do not follow one another; works beside a running server.
+
+    Missing messages may still come. Forked or reused numbers mean that two devices use one key, or
+    that a gateway was set up again from an old copy: ask the home, and revoke the key if in doubt.
+
+    Example: coop-cloud store chains --data ./commonwatt-data --json
+    """
+    with _one_line_errors():
+        from cloud.readings.reader import StoreReader
+
+        with StoreReader(_store_folder(data)) as store:
+            found = store.broken_chains()
+    lines = [
+        {
+            "gateway": one.gateway,
+            "stream": str(one.stream),
+            "parts_missing": one.chain.parts_missing,
+            "forked": one.chain.forked,
+            "reused": one.chain.reused,
+            "noticed_at": one.noticed_at.isoformat(),
+        }
+        for one in found
+    ]
+    if as_json:
+        print(json.dumps({"broken_chains": lines}))
+        return
+    for line in lines:
+        print(
+            f"{line['gateway']}  {line['stream']}  missing {line['parts_missing']},"
+            f" forked {line['forked']}, reused {line['reused']}, noticed {line['noticed_at']}"
+        )
+    if not lines:
+        print("every chain is whole")
+
+
 @store_app.command("compact")
 def store_compact(data: DataDir = _DEFAULT_DATA, *, as_json: AsJson = False) -> None:
     """Move the inbox into Parquet files; the server must not run, it does this by itself.

@@ -31,6 +31,13 @@ INTERVALS = Counter(
     registry=REGISTRY,
 )
 
+CHAIN_BREAKS = Counter(
+    "commonwatt_ingest_chain_breaks_total",
+    "Parts of streams that did not come after the part before: missing, forked or reused",
+    ["kind"],
+    registry=REGISTRY,
+)
+
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER = "other"

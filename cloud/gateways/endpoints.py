@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 from sqlalchemy import Connection
@@ -16,9 +16,10 @@ from cloud.gateways import claim_code, repository, usecases
 from cloud.gateways.repository import Gateway
 from cloud.gateways.signed_requests import read_signed, wire_response
 from cloud.gateways.usecases import SignedRequest
-from cloud.members.access import HouseholdDep, PersonDep, require_own
+from cloud.members.access import HouseholdDep, PersonDep, require_own, require_role
 from cloud.members.endpoints import address_of
 from cloud.members.roles import Role
+from cloud.readings.ports import BrokenChain
 from cloud.services import Services, ServicesDep
 from cloud.transparency import repository as log_repository
 from cloud.transparency.usecases import checkpoint_now, prove_consistency
@@ -51,6 +52,49 @@ class GatewayAnswer(BaseModel):
     replaced_by: str | None
     software: str
     waiting: int
+
+
+class GapAnswer(BaseModel):
+    """Intervals of a stream that the home's gateway said will never come."""
+
+    meter: str
+    quantity: str
+    purpose: str
+    start: datetime
+    end: datetime
+    reason: str
+    intervals: int
+
+
+class ChainAnswer(BaseModel):
+    """A stream whose parts did not come one after another, as its home sees it."""
+
+    meter: str
+    quantity: str
+    purpose: str
+    gateway: str
+    parts_missing: int
+    forked: int
+    reused: int
+    noticed_at: datetime
+
+
+class ShortfallAnswer(BaseModel):
+    """What did not come from a home."""
+
+    gaps: list[GapAnswer]
+    broken_chains: list[ChainAnswer]
+
+
+class GatewayChains(BaseModel):
+    """Broken chains of one gateway, as the operator sees them: counts, and nothing of the home."""
+
+    gateway: str
+    streams: int
+    parts_missing: int
+    forked: int
+    reused: int
+    noticed_at: datetime
 
 
 @router.post("/pair", operation_id="gateway_pair", response_class=Response)
@@ -94,6 +138,61 @@ def get_gateways(services: ServicesDep, household: HouseholdDep) -> list[Gateway
     with services.database.reading() as connection:
         found = repository.gateways_of(connection, household)
     return [_shown(gateway) for gateway in found]
+
+
+@router.get("/shortfalls", operation_id="gateways_shortfalls")
+def get_shortfalls(services: ServicesDep, household: HouseholdDep) -> ShortfallAnswer:
+    """What did not come from the own household: gaps its gateway named, and chains that broke."""
+    return ShortfallAnswer(
+        gaps=[
+            GapAnswer(
+                meter=gap.meter,
+                quantity=gap.quantity,
+                purpose=gap.purpose,
+                start=gap.start,
+                end=gap.end,
+                reason=gap.reason,
+                intervals=gap.intervals,
+            )
+            for gap in services.store.gaps(household)
+        ],
+        broken_chains=[
+            ChainAnswer(
+                meter=found.stream.meter,
+                quantity=found.stream.quantity,
+                purpose=found.stream.purpose,
+                gateway=found.gateway,
+                parts_missing=found.chain.parts_missing,
+                forked=found.chain.forked,
+                reused=found.chain.reused,
+                noticed_at=found.noticed_at,
+            )
+            for found in services.store.broken_chains(household)
+        ],
+    )
+
+
+@router.get(
+    "/broken-chains",
+    operation_id="gateways_broken_chains",
+    dependencies=[Depends(require_role(Role.OPERATOR))],
+)
+def get_broken_chains(services: ServicesDep) -> list[GatewayChains]:
+    """Gateways of which messages are missing, or that send as if there were two of them."""
+    by_gateway: dict[str, list[BrokenChain]] = {}
+    for found in services.store.broken_chains():
+        by_gateway.setdefault(found.gateway, []).append(found)
+    return [
+        GatewayChains(
+            gateway=gateway,
+            streams=len(chains),
+            parts_missing=sum(found.chain.parts_missing for found in chains),
+            forked=sum(found.chain.forked for found in chains),
+            reused=sum(found.chain.reused for found in chains),
+            noticed_at=max(found.noticed_at for found in chains),
+        )
+        for gateway, chains in sorted(by_gateway.items())
+    ]
 
 
 @router.post("/{gateway}/revoke", status_code=204, operation_id="gateway_revoke")

@@ -96,6 +96,21 @@ CREATE TABLE mirror_erasure (
 );
 """
 
+_TABLES_SINCE = """
+CREATE TABLE IF NOT EXISTS chain (
+    stream INTEGER NOT NULL,
+    gateway TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    head BLOB NOT NULL,
+    missing TEXT NOT NULL,
+    forked INTEGER NOT NULL,
+    reused INTEGER NOT NULL,
+    noticed_us INTEGER,
+    PRIMARY KEY (stream, gateway)
+) WITHOUT ROWID;
+"""
+"""Tables that an older program may ignore, so that they do not raise the format's number."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveFile:
@@ -159,6 +174,8 @@ def open_catalogue(path: Path, *, read_only: bool = False) -> sqlite3.Connection
         else:
             _prepare(connection)
         _check_format(connection, path)
+        if not read_only:
+            connection.execute(_TABLES_SINCE)
     except sqlite3.DatabaseError as fault:
         connection.close()
         raise StoreDamaged(path=str(path), problem=str(fault)) from fault

@@ -373,6 +373,7 @@ def _forget_streams(
         connection.execute("DELETE FROM chunk WHERE stream = ?", (number,))
         connection.execute("DELETE FROM coverage WHERE stream = ?", (number,))
         connection.execute("DELETE FROM gap WHERE stream = ?", (number,))
+        connection.execute("DELETE FROM chain WHERE stream = ?", (number,))
         connection.execute("DELETE FROM stream WHERE id = ?", (number,))
     if key is None:
         connection.execute(

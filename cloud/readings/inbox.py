@@ -8,6 +8,7 @@ ever wait for each other.
 from __future__ import annotations
 
 import hashlib
+import logging
 import queue
 import sqlite3
 import threading
@@ -22,12 +23,15 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from cloud.errors import BatchNumberReused, CloudError, StoreBusy, StoreClosed, StoreUnavailable
+from cloud.metrics import CHAIN_BREAKS
 from cloud.readings.acceptance import AcceptedRows, take_part
 from cloud.readings.catalogue import open_catalogue
+from cloud.readings.chain import Chain, ChainBreak, Link, follow
 from cloud.readings.columns import pack
 from cloud.readings.coverage import Coverage, to_us
 from cloud.readings.ports import CheckedBatch, CheckedPart
-from gateway.wire.batch import BatchAnswer, GapRecord, PartAnswer
+from cloud.readings.shortfalls import KEEP_CHAINS, chain_of, chain_to_columns
+from gateway.wire.batch import BatchAnswer, GapRecord, PartAnswer, part_hash
 from gateway.wire.reading import StreamKey
 
 QUEUE_MAX = 4096
@@ -43,7 +47,9 @@ ROWS_PER_STATEMENT = 32
 """Rows to one INSERT. Each statement lets go of the interpreter and has to win it back from the
 thread that answers requests, which costs far more than the row itself."""
 
+log = logging.getLogger("commonwatt.readings")
 _Result = TypeVar("_Result")
+_ChainKey = tuple[int, str]
 _CoverageKey = tuple[int, int, bool]
 
 
@@ -149,6 +155,7 @@ class Inbox:
             outcomes = [self._ledger.enter(item.checked) for item in group]
             self._ledger.flush()
             self._connection.execute("COMMIT")
+            self._ledger.tell_of_breaks()
         except Exception as fault:  # noqa: BLE001 - whatever failed, nothing of the group is stored
             self._roll_back()
             if len(group) > 1:
@@ -206,6 +213,9 @@ class _Ledger:
         self._tallies: dict[int, list[int]] = {}
         self._chunks: list[tuple[Any, ...]] = []
         self._signed: list[tuple[Any, ...]] = []
+        self._chains: OrderedDict[_ChainKey, Chain] = OrderedDict()
+        self._followed: dict[_ChainKey, int | None] = {}
+        self._breaks: list[tuple[str, int, ChainBreak]] = []
 
     def forget(self) -> None:
         """Drop all that was remembered: the disk may say otherwise."""
@@ -215,11 +225,14 @@ class _Ledger:
         self._tallies.clear()
         self._chunks.clear()
         self._signed.clear()
+        self._chains.clear()
+        self._followed.clear()
+        self._breaks.clear()
 
     def enter(self, checked: CheckedBatch) -> BatchAnswer | CloudError:
         """Take one batch into the open transaction, or say why not; `flush` writes the rest."""
         sha256 = hashlib.sha256(checked.payload)
-        batch = self._add_batch(checked, sha256.digest())
+        batch, is_known = self._add_batch(checked, sha256.digest())
         if batch is None:
             return BatchNumberReused(gateway=checked.gateway, seq=checked.seq)
         answers: list[PartAnswer] = []
@@ -228,6 +241,8 @@ class _Ledger:
             answer, rows = self._enter_part(checked.household, part, batch)
             answers.append(answer)
             stored += len(rows)
+            if not is_known and checked.signature:
+                self._follow(checked, part, is_new=answer.accepted > 0)
         for gap in checked.gaps:
             self._enter_gap(checked.household, gap)
         # What was refused is not kept either, so a batch refused in part leaves no signed body.
@@ -264,12 +279,29 @@ class _Ledger:
             " FROM ({rows}) AS more WHERE id = more.column1",
             [(stream, *tally) for stream, tally in self._tallies.items()],
         )
+        self._write_rows(
+            KEEP_CHAINS,
+            [
+                (*key, *chain_to_columns(self._chains[key]), noticed_us)
+                for key, noticed_us in self._followed.items()
+            ],
+        )
         self._touched.clear()
         self._tallies.clear()
         self._chunks.clear()
         self._signed.clear()
+        self._followed.clear()
+        while len(self._chains) > COVERAGE_CACHE_MAX:
+            self._chains.popitem(last=False)
         while len(self._coverage) > COVERAGE_CACHE_MAX:
             self._coverage.popitem(last=False)
+
+    def tell_of_breaks(self) -> None:
+        """Count and log what the group that is now on disk broke, for the operator."""
+        for gateway, seq, kind in self._breaks:
+            CHAIN_BREAKS.labels(kind.value).inc()
+            log.warning("chain broken kind=%s gateway=%s batch=%d", kind, gateway, seq)
+        self._breaks.clear()
 
     def _write_rows(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
         """Run a statement with many rows at a time in the place of `{rows}`."""
@@ -281,8 +313,8 @@ class _Ledger:
                 tuple(chain.from_iterable(some)),
             )
 
-    def _add_batch(self, checked: CheckedBatch, sha256: bytes) -> int | None:
-        """Number of the batch, or None if other bytes came under its name."""
+    def _add_batch(self, checked: CheckedBatch, sha256: bytes) -> tuple[int | None, bool]:
+        """Number of the batch, or None if other bytes came under its name; whether it was known."""
         cursor = self._connection.execute(
             "INSERT INTO batch (gateway, seq, sha256, household, received_us)"
             " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
@@ -295,12 +327,12 @@ class _Ledger:
             ),
         )
         if cursor.rowcount:
-            return int(cursor.lastrowid or 0)
+            return int(cursor.lastrowid or 0), False
         number, known = self._connection.execute(
             "SELECT id, sha256 FROM batch WHERE gateway = ? AND seq = ?",
             (checked.gateway, checked.seq),
         ).fetchone()
-        return int(number) if known == sha256 else None
+        return (int(number) if known == sha256 else None), True
 
     def _enter_part(
         self, household: str, checked: CheckedPart, batch: int
@@ -334,6 +366,32 @@ class _Ledger:
             tally[1] += new_gaps
         return answer, rows
 
+    def _follow(self, checked: CheckedBatch, part: CheckedPart, *, is_new: bool) -> None:
+        """See whether a part comes after the one before it."""
+        if part.admissible:
+            stream = self._stream(checked.household, part.part.stream)
+        else:
+            found = self._known_stream(checked.household, part.part.stream)
+            if found is None:
+                return
+            stream = found
+        key = (stream, checked.gateway)
+        chain = self._chains.get(key) or chain_of(self._connection, *key)
+        link = Link(
+            seq=part.part.seq,
+            prev=bytes.fromhex(part.part.prev),
+            # What was refused is not kept, and so not its hash.
+            sha256=b"" if part.refused else bytes.fromhex(part_hash(part.part)),
+            is_new=is_new,
+        )
+        self._chains[key], kind = follow(chain, link)
+        self._chains.move_to_end(key)
+        noticed_us = self._followed.get(key)
+        if kind is not None:
+            self._breaks.append((checked.gateway, checked.seq, kind))
+            noticed_us = to_us(checked.received_at)
+        self._followed[key] = noticed_us
+
     def _enter_gap(self, household: str, gap: GapRecord) -> None:
         key = StreamKey(meter=gap.meter, quantity=gap.quantity, purpose=gap.purpose)
         stream = self._stream(household, key)
@@ -364,6 +422,15 @@ class _Ledger:
                 self._streams.clear()
             self._streams[household, key] = number
         return number
+
+    def _known_stream(self, household: str, key: StreamKey) -> int | None:
+        """Number of a stream, without entering it in the dictionary."""
+        row = self._connection.execute(
+            "SELECT id FROM stream WHERE household = ? AND meter = ? AND quantity = ?"
+            " AND purpose = ?",
+            (household, key.meter, key.quantity, key.purpose),
+        ).fetchone()
+        return None if row is None else int(row[0])
 
     def _covered(self, stream: int, epoch: int, *, is_gap: bool) -> Coverage:
         key = (stream, epoch, is_gap)

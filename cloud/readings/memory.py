@@ -16,9 +16,11 @@ import pandas as pd
 
 from cloud.errors import BadReadingsQuery, BatchNumberReused, StoreClosed
 from cloud.readings.acceptance import CODE_QUALITY, QUALITY_CODE, take_part
+from cloud.readings.chain import Chain, Link, follow
 from cloud.readings.coverage import Coverage, from_us, to_us
 from cloud.readings.grid import Grid, grid_of, sum_meters
 from cloud.readings.ports import (
+    BrokenChain,
     CheckedBatch,
     CheckedPart,
     Compacted,
@@ -26,7 +28,8 @@ from cloud.readings.ports import (
     Expired,
     StoreCounts,
 )
-from gateway.wire.batch import BatchAnswer, GapReason, GapRecord, PartAnswer
+from cloud.readings.shortfalls import GAPS_SHOWN_MAX
+from gateway.wire.batch import BatchAnswer, GapReason, GapRecord, PartAnswer, part_hash
 from gateway.wire.codec import payload_hash
 from gateway.wire.reading import Purpose, Quality, Quantity, StreamKey
 
@@ -48,7 +51,9 @@ class _Stream:
     rows: list[_Row] = field(default_factory=list)
     energy: dict[int, Coverage] = field(default_factory=dict)
     gaps: dict[int, Coverage] = field(default_factory=dict)
-    gap_records: set[tuple[datetime, datetime, GapReason]] = field(default_factory=set)
+    gap_records: dict[tuple[datetime, datetime, GapReason], GapRecord] = field(default_factory=dict)
+    chains: dict[str, Chain] = field(default_factory=dict)
+    noticed_at: dict[str, datetime] = field(default_factory=dict)
     accepted: int = 0
     gap_intervals: int = 0
 
@@ -67,6 +72,7 @@ class MemoryStore:
             raise StoreClosed
         future: Future[BatchAnswer] = Future()
         sha256 = hashlib.sha256(checked.payload).digest()
+        is_known = (checked.gateway, checked.seq) in self._batches
         known = self._batches.setdefault(
             (checked.gateway, checked.seq), (checked.household, sha256)
         )
@@ -74,6 +80,9 @@ class MemoryStore:
             future.set_exception(BatchNumberReused(gateway=checked.gateway, seq=checked.seq))
             return future
         answers = tuple(self._take(checked.household, part) for part in checked.parts)
+        if not is_known and checked.signature:
+            for part, answer in zip(checked.parts, answers, strict=True):
+                self._follow(checked, part, is_new=answer.accepted > 0)
         for gap in checked.gaps:
             self._note_gap(checked.household, gap)
         future.set_result(
@@ -169,6 +178,32 @@ class MemoryStore:
             sorted(key for (home, key), s in self._streams.items() if home == household and s.rows)
         )
 
+    def gaps(self, household: str) -> tuple[GapRecord, ...]:
+        """See `ReadingStore.gaps`."""
+        found = [
+            gap
+            for (home, _), stream in self._streams.items()
+            if home == household
+            for gap in stream.gap_records.values()
+        ]
+        return tuple(sorted(found, key=lambda gap: gap.end, reverse=True)[:GAPS_SHOWN_MAX])
+
+    def broken_chains(self, household: str | None = None) -> tuple[BrokenChain, ...]:
+        """See `ReadingStore.broken_chains`."""
+        return tuple(
+            BrokenChain(
+                household=home,
+                stream=key,
+                gateway=gateway,
+                chain=chain,
+                noticed_at=stream.noticed_at[gateway],
+            )
+            for (home, key), stream in self._streams.items()
+            if household in (None, home)
+            for gateway, chain in stream.chains.items()
+            if chain.missing or chain.forked or chain.reused
+        )
+
     def erase(self, household: str, *, stream: StreamKey | None = None) -> Erased:
         """See `ReadingStore.erase`."""
         keys = [
@@ -250,12 +285,27 @@ class MemoryStore:
         stream.gap_intervals += new_gaps
         return answer
 
+    def _follow(self, checked: CheckedBatch, part: CheckedPart, *, is_new: bool) -> None:
+        stream = self._streams.get((checked.household, part.part.stream))
+        if stream is None:
+            return
+        link = Link(
+            seq=part.part.seq,
+            prev=bytes.fromhex(part.part.prev),
+            sha256=b"" if part.refused else bytes.fromhex(part_hash(part.part)),
+            is_new=is_new,
+        )
+        chain, kind = follow(stream.chains.get(checked.gateway), link)
+        stream.chains[checked.gateway] = chain
+        if kind is not None:
+            stream.noticed_at[checked.gateway] = checked.received_at
+
     def _note_gap(self, household: str, gap: GapRecord) -> None:
         key = StreamKey(meter=gap.meter, quantity=gap.quantity, purpose=gap.purpose)
         stream = self._streams.setdefault((household, key), _Stream())
         name = (gap.start, gap.end, gap.reason)
         if name not in stream.gap_records:
-            stream.gap_records.add(name)
+            stream.gap_records[name] = gap
             stream.gap_intervals += gap.intervals
 
 

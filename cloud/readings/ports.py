@@ -14,6 +14,7 @@ from typing import Protocol
 
 import pandas as pd
 
+from cloud.readings.chain import Chain
 from gateway.wire.batch import BatchAnswer, GapRecord, Part, RefusedInterval
 from gateway.wire.reading import Purpose, Quantity, Reading, StreamKey
 
@@ -131,6 +132,25 @@ class Compacted:
     files_removed: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenChain:
+    """A stream of a gateway whose parts did not come one after another.
+
+    Attributes:
+        household: Whose.
+        stream: Which.
+        gateway: Key id of the sender.
+        chain: How far it has come, and what is missing, forked or came twice.
+        noticed_at: When a break was last noticed, aware UTC.
+    """
+
+    household: str
+    stream: StreamKey
+    gateway: str
+    chain: Chain
+    noticed_at: datetime
+
+
 class ReadingStore(Protocol):
     """Readings by household and stream."""
 
@@ -208,6 +228,14 @@ class ReadingStore(Protocol):
 
     def streams(self, household: str) -> tuple[StreamKey, ...]:
         """Streams of a home that hold anything, sorted."""
+        ...
+
+    def gaps(self, household: str) -> tuple[GapRecord, ...]:
+        """What a home's gateways said will never come, newest first; at most 1000."""
+        ...
+
+    def broken_chains(self, household: str | None = None) -> tuple[BrokenChain, ...]:
+        """Chains of a home, or of all homes, in which anything is missing or wrong."""
         ...
 
     def erase(self, household: str, *, stream: StreamKey | None = None) -> Erased:

@@ -20,15 +20,16 @@ import numpy as np
 import pandas as pd
 
 from cloud.errors import BadReadingsQuery, StoreClosed, StoreDamaged
-from cloud.readings import catalogue
+from cloud.readings import catalogue, shortfalls
 from cloud.readings.catalogue import LiveFile, Stream
 from cloud.readings.columns import BUCKETS, Chunk, bucket_of, chunks_to_table
 from cloud.readings.coverage import from_us, to_us
 from cloud.readings.grid import grid_of
 from cloud.readings.leases import Leases
-from cloud.readings.ports import StoreCounts
+from cloud.readings.ports import BrokenChain, StoreCounts
 from cloud.readings.queries import Engine, sum_of_homes
 from cloud.readings.row_sql import Source
+from gateway.wire.batch import GapRecord
 from gateway.wire.reading import Purpose, Quantity, StreamKey
 
 CATALOGUE_FILE = "catalogue.sqlite"
@@ -181,6 +182,16 @@ class StoreReader:
             files=len(files),
             bytes_on_disk=sum(file.size_bytes for file in files) + self._catalogue_bytes(),
         )
+
+    def gaps(self, household: str) -> tuple[GapRecord, ...]:
+        """See `ReadingStore.gaps`."""
+        with self._reading() as connection:
+            return tuple(shortfalls.gaps(connection, household))
+
+    def broken_chains(self, household: str | None = None) -> tuple[BrokenChain, ...]:
+        """See `ReadingStore.broken_chains`."""
+        with self._reading() as connection:
+            return tuple(shortfalls.broken_chains(connection, household))
 
     def close(self) -> None:
         """Let go of memory and files. Twice is harmless."""

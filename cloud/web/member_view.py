@@ -15,13 +15,15 @@ from sqlalchemy import Connection
 
 from cloud.consents import usecases as consents
 from cloud.fund.usecases import MemberHolding, holding_of
+from cloud.readings.chain import Chain
 from cloud.readings.ports import ReadingStore
 from cloud.savings.repository import HomeSaving, savings_of_home
 from cloud.transparency.repository import newest_entries
 from cloud.votes import repository as votes
 from cloud.votes.repository import ElectionRow
+from gateway.wire.batch import GapReason
 from gateway.wire.consent import Grant
-from gateway.wire.reading import Purpose, Quantity, Resolution
+from gateway.wire.reading import Purpose, Quantity, Resolution, StreamKey
 from gateway.wire.session import ConsentOffer
 
 SLOTS_PER_DAY = 96
@@ -37,6 +39,13 @@ RESOLUTION_WORDS = {
     Resolution.MINUTE: "1-minute totals",
 }
 USES_SHOWN = 8
+SHORTFALLS_SHOWN = 8
+GAP_WORDS = {
+    GapReason.OVERFLOW: "Your gateway had no room left while it could not send.",
+    GapReason.CONSENT_WITHDRAWN: "You turned it off or erased it before it was sent.",
+    GapReason.METER_SILENT: "The meter did not answer.",
+    GapReason.REFUSED: "It was refused here, because no consent covered it.",
+}
 USE_KINDS = ("release.made", "release.refused", "tender.opened")
 
 
@@ -113,6 +122,23 @@ class UseLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShortfallLine:
+    """Something that did not come from the home.
+
+    Args:
+        since: First moment missing, or when a break was noticed.
+        until: First moment that is not missing; None for a break.
+        stream: Which readings, in words.
+        why: Why, and what to do if anything.
+    """
+
+    since: datetime
+    until: datetime | None
+    stream: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HomeView:
     """Everything on the page."""
 
@@ -123,6 +149,7 @@ class HomeView:
     days: int
     consents: tuple[ConsentRow, ...]
     uses: tuple[UseLine, ...]
+    shortfalls: tuple[ShortfallLine, ...]
     savings: tuple[HomeSaving, ...]
     saving_minor: int
     holding: MemberHolding
@@ -208,6 +235,7 @@ def gather_home(
         days=CARPET_DAYS,
         consents=consent_rows(offers, grants, zone, now),
         uses=_uses(connection),
+        shortfalls=shortfall_lines(store, household),
         savings=savings,
         saving_minor=sum(saving.saving_minor for saving in savings),
         holding=holding_of(connection, household, currency, now),
@@ -247,6 +275,54 @@ def consent_rows(
             )
         )
     return tuple(rows)
+
+
+def shortfall_lines(store: ReadingStore, household: str) -> tuple[ShortfallLine, ...]:
+    """Say in words what did not come: breaks of a chain first, then the newest gaps."""
+    lines = [
+        ShortfallLine(
+            since=found.noticed_at,
+            until=None,
+            stream=_in_words(found.stream),
+            why=_why(found.chain),
+        )
+        for found in store.broken_chains(household)
+    ]
+    lines += [
+        ShortfallLine(
+            since=gap.start,
+            until=gap.end,
+            stream=_in_words(
+                StreamKey(meter=gap.meter, quantity=gap.quantity, purpose=gap.purpose)
+            ),
+            why=GAP_WORDS[gap.reason],
+        )
+        for gap in store.gaps(household)
+    ]
+    return tuple(lines[:SHORTFALLS_SHOWN])
+
+
+def _in_words(stream: StreamKey) -> str:
+    quantity = str(stream.quantity).removesuffix("_wh")
+    return f"{stream.meter}, {quantity} for {str(stream.purpose).replace('_', ' ')}"
+
+
+def _missing(count: int) -> str:
+    if count == 1:
+        return "One message is missing; it may still come"
+    return f"{count} messages are missing; they may still come"
+
+
+def _why(chain: Chain) -> str:
+    told = []
+    if chain.missing:
+        told.append(_missing(chain.parts_missing))
+    if chain.forked or chain.reused:
+        told.append(
+            "your gateway sent as if there were two of it. Was it set up again from an old copy?"
+            " If not, revoke its key"
+        )
+    return ". ".join(told) + "."
 
 
 def _last_day(frame: pd.DataFrame) -> DayFigures | None:

@@ -264,6 +264,7 @@ def _unseal(
                 kept.append(part)
                 continue
             gone.extend(dead)
+            ledger.begin_chain_anew(connection, part.stream)
             back.extend(row for row in rows if not uncovered(row))
         if len(kept) == len(batch.parts):
             continue
@@ -280,7 +281,7 @@ def _unseal(
 
 
 def _erase_traces(connection: sqlite3.Connection, grant: Grant) -> None:
-    """Erase open periods, counters, dead letters and the last message of a narrowed consent."""
+    """Erase open periods, dead letters, the last message and hashes of a narrowed consent."""
     covered = set()
     if not grant.is_dead:
         covered = {
@@ -295,6 +296,12 @@ def _erase_traces(connection: sqlite3.Connection, grant: Grant) -> None:
         finer = permit.resolution.is_finer_than(grant.terms.resolution)
         if (meter, quantity) not in covered or finer:
             connection.execute("UPDATE stream SET period = NULL WHERE id = ?", (row_id,))
+    if grant.is_dead:
+        # The hash of a part with few intervals would tell what was in it.
+        connection.executemany(
+            "UPDATE stream SET head = '' WHERE purpose = ? AND meter = ?",
+            [(str(grant.terms.purpose), meter) for meter in grant.terms.meters],
+        )
     connection.execute("DELETE FROM dead_letter WHERE permit LIKE ? || '@%'", (grant.consent_id,))
     connection.execute("DELETE FROM fact WHERE name = 'last_message'")
 

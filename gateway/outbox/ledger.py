@@ -12,6 +12,8 @@ from gateway.wire import codec
 from gateway.wire.batch import Batch, GapRecord
 from gateway.wire.reading import StreamKey
 
+NUMBERS_SKIPPED_MIN = 1_000
+
 
 def fact(connection: sqlite3.Connection, name: str) -> bytes | None:
     """Read a named fact."""
@@ -90,6 +92,26 @@ def stream_id(connection: sqlite3.Connection, stream: StreamKey) -> int:
             "INSERT INTO stream (meter, quantity, purpose) VALUES (?, ?, ?) RETURNING id", key
         ).fetchone()
     return int(found[0])
+
+
+def begin_chain_anew(connection: sqlite3.Connection, stream: StreamKey) -> None:
+    """Let the next part of a stream cite none before it, because sealed ones will never arrive.
+
+    Their numbers are not used again. Nor is their hash: with few intervals in a part, it would
+    tell what was erased.
+    """
+    connection.execute("UPDATE stream SET head = '' WHERE id = ?", (stream_id(connection, stream),))
+
+
+def skip_numbers(connection: sqlite3.Connection, name: str, taken: int) -> int:
+    """Go well past a number that somebody used before us; returns the new last number.
+
+    A state from an old copy does not know how far it had come. At least doubled each time, any
+    number is passed after a few tries.
+    """
+    last = max(number(connection, name), taken + max(NUMBERS_SKIPPED_MIN, taken))
+    set_fact(connection, name, str(last).encode())
+    return last
 
 
 def permit_id(connection: sqlite3.Connection, permit: Permit) -> int:

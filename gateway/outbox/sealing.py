@@ -166,6 +166,7 @@ def refuse_whole(connection: sqlite3.Connection, seq: int, *, reason: str, now: 
         for each in rows:
             _bury(connection, each, reason=reason, now=now)
         ledger.count(connection, part.stream, "refused", len(rows))
+        ledger.begin_chain_anew(connection, part.stream)
     connection.execute("DELETE FROM sealed WHERE seq = ?", (seq,))
     connection.execute("DELETE FROM gap WHERE sealed_in = ?", (seq,))
 
@@ -178,6 +179,7 @@ def unpack(connection: sqlite3.Connection, seq: int) -> None:
     for part in codec.decode(bytes(row[0]), Batch).parts:
         for each in rows_of(part):
             ledger.insert_waiting(connection, each)
+        ledger.begin_chain_anew(connection, part.stream)
     connection.execute("DELETE FROM sealed WHERE seq = ?", (seq,))
     connection.execute("UPDATE gap SET sealed_in = NULL WHERE sealed_in = ?", (seq,))
 

@@ -118,6 +118,11 @@ class SqliteOutbox:
             self._numbers[name] = (following + 1, reserved)
             return following + 1
 
+    def skip_numbers(self, name: str, taken: int) -> None:
+        """Go well past a number that the co-op has seen already."""
+        with self.transaction() as connection:
+            ledger.skip_numbers(connection, name, taken)
+
     def set_facts(self, **facts: bytes | None) -> None:
         """Write named facts together; what is there already costs no write."""
         with self.reading() as connection:
@@ -304,6 +309,17 @@ class SqliteOutbox:
         """Put the rows of a batch back among those that wait."""
         with self.transaction() as connection:
             sealing.unpack(connection, seq)
+
+    def renumber(self, seq: int, *, now: datetime) -> None:
+        """Put a batch back whose number the co-op knows with other contents, and go past it."""
+        with self.transaction() as connection:
+            sealing.unpack(connection, seq)
+            ledger.skip_numbers(connection, "batch_seq", seq)
+            said = (
+                f"the co-op has another batch {seq} of this gateway. If it was not set up again from"
+                " an old copy, another device uses its key: rotate it"
+            )
+            ledger.note(connection, now, "identity", said)
 
     def erase_waiting(self, now: datetime) -> int:
         """Erase all that waits, because the household chose not to send it; returns how many."""

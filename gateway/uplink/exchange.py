@@ -7,6 +7,7 @@ from asyncio import to_thread
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -51,6 +52,8 @@ from gateway.wire.signing import (
 )
 
 EVENTS_PER_SYNC_MAX = 64
+COUNTED_ON_MAX = 2**40
+"""Beyond this number a conflict is not about numbers; it stays far below what the contract takes."""
 CONFIRMATION_KEPT = timedelta(hours=1)
 log = logging.getLogger("commonwatt.uplink")
 
@@ -135,7 +138,13 @@ class Uplink:
             raise NotPaired
         request = await to_thread(self._sync_request, pinned.household)
         asked_s = self._watch.clock.since_boot_s()
-        answer = await self._link.sync(request)
+        try:
+            answer = await self._link.sync(request)
+        except CloudRefused as fault:
+            if fault.status == HTTPStatus.CONFLICT and request.counter < COUNTED_ON_MAX:
+                # A state from an old copy counts from where it stood; the next try is further on.
+                await to_thread(self._store.skip_numbers, "sync_counter", request.counter)
+            raise
         took_s = self._watch.clock.since_boot_s() - asked_s
         if not self._watch.compare(answer.now, took_s=took_s):
             log.warning("clock differs from the co-op's offset_s=%.0f", self._watch.offset_s)
@@ -387,7 +396,11 @@ class Uplink:
         return True
 
     def _set_aside(self, batch: SealedBatch, fault: CloudRefused) -> None:
-        if fault.status in (409, 413) and batch.intervals > 1:
+        if fault.status == HTTPStatus.CONFLICT and batch.seq < COUNTED_ON_MAX:
+            log.warning("batch %d is known with other contents; it gets a new number", batch.seq)
+            self._store.renumber(batch.seq, now=self._watch.now())
+            return
+        if fault.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and batch.intervals > 1:
             self._intervals_max = max(1, min(self._intervals_max, batch.intervals) // 2)
             self._store.unpack(batch.seq)
             return

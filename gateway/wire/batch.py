@@ -137,7 +137,8 @@ class Part(WireRecord, frozen=True, kw_only=True):
         grant: `consent@version` under which it left.
         epoch: Life of the counter; see `Reading.epoch`.
         seq: Number of this part in its stream, from 1.
-        prev: SHA-256 of the stream's part before, hex; empty for the first.
+        prev: SHA-256 of the stream's part before, hex; empty for the first, and where a chain begins
+            anew because parts that were sealed will never arrive.
         blocks: The intervals.
     """
 

@@ -9,6 +9,8 @@ import pytest
 
 from cloud.consents.usecases import withdraw_consent
 from cloud.database import Database
+from cloud.members.roles import Role
+from gateway.wire.batch import part_hash
 from gateway.wire.consent import EventType
 from gateway.wire.reading import Resolution
 from tests.cloud.coop_builder import START, HomeGateway
@@ -136,3 +138,23 @@ def test_a_store_that_takes_nothing_is_a_503_to_come_back_to(coop, home, terms):
     answer = home.send_raw(home.batch(home.part(terms, START - timedelta(hours=1), (1,))))
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0
+
+
+def test_a_broken_chain_is_shown_to_the_home_and_counted_for_the_operator(coop, terms):
+    _person, browser = coop.member()
+    home = HomeGateway(client=coop.client, clock=coop.clock)
+    home.pair(browser.post("/api/v1/gateways/claims").json()["claim_code"])
+    home.give(terms)
+    home.send(home.part(terms, START - timedelta(hours=4), (1, 2)))
+    assert browser.get("/api/v1/gateways/shortfalls").json() == {"gaps": [], "broken_chains": []}
+    lost = home.part(terms, START - timedelta(hours=3), (1, 2))
+    later = home.part(terms, START - timedelta(hours=2), (1, 2), prev=part_hash(lost))
+    assert home.send(later).parts[0].accepted == 2
+    (broken,) = browser.get("/api/v1/gateways/shortfalls").json()["broken_chains"]
+    assert (broken["meter"], broken["parts_missing"]) == ("main", 1)
+    assert "One message is missing" in browser.get("/home").text
+    operator = coop.browser_of(coop.person(Role.OPERATOR, email="op@example.org"))
+    (seen,) = operator.get("/api/v1/gateways/broken-chains").json()
+    assert (seen["gateway"], seen["parts_missing"]) == (home.key_id, 1)
+    assert "meter" not in seen
+    assert browser.get("/api/v1/gateways/broken-chains").status_code == 403

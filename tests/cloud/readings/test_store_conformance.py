@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +16,7 @@ from cloud.errors import BadReadingsQuery, BatchNumberReused, StoreClosed
 from cloud.readings.embedded import EmbeddedStore
 from cloud.readings.memory import MemoryStore
 from cloud.readings.ports import CheckedBatch, ReadingStore
-from gateway.wire.batch import BatchAnswer, GapReason, GapRecord, Outcome
+from gateway.wire.batch import BatchAnswer, GapReason, GapRecord, Outcome, part_hash
 from gateway.wire.reading import Purpose, Quantity, StreamKey
 from tests.cloud.readings.batches import MONDAY, batch, part
 
@@ -352,3 +354,83 @@ def test_a_closed_store_takes_nothing_and_closes_twice(subject: Subject) -> None
     subject.store.close()
     with pytest.raises(StoreClosed):
         subject.store.append(batch(part([1])))
+
+
+def chained(first: int, last: int, *, wh: int = 5, **changes) -> list[CheckedBatch]:
+    """Batches of one part each, one after another as a gateway seals them."""
+    made, prev = [], ""
+    for seq in range(first, last + 1):
+        sent = part([wh] * 4, start=MONDAY + timedelta(hours=seq))
+        sent = replace(sent, part=msgspec.structs.replace(sent.part, seq=seq, prev=prev))
+        prev = part_hash(sent.part)
+        made.append(batch(sent, **changes))
+    return made
+
+
+def test_a_lost_batch_is_noticed_until_it_comes_and_stops_nothing(subject: Subject) -> None:
+    batches = chained(1, 5)
+    for each in (batches[0], batches[1], batches[4], batches[4]):
+        assert subject.put(each).parts[0].outcome is not Outcome.REFUSED
+    (broken,) = subject.store.broken_chains("home-1")
+    assert (broken.chain.missing, broken.gateway) == (((3, 4),), "home-1-gateway")
+    assert broken.noticed_at == batches[4].received_at
+    assert subject.store.broken_chains("home-2") == ()
+    for late in (batches[2], batches[3]):
+        subject.put(late)
+    assert subject.store.broken_chains() == ()
+
+
+def test_a_gateway_from_an_old_copy_is_noticed(subject: Subject) -> None:
+    for each in chained(1, 4):
+        subject.put(each)
+    start = MONDAY + timedelta(days=1)
+    sent = part([7] * 4, start=start)
+    sent = replace(sent, part=msgspec.structs.replace(sent.part, seq=3, prev="ab" * 32))
+    assert subject.put(batch(sent)).parts[0].accepted == 4
+    (broken,) = subject.store.broken_chains()
+    assert (broken.chain.reused, broken.chain.seq) == (1, 3)
+
+
+def test_chains_of_two_gateways_do_not_disturb_one_another(subject: Subject) -> None:
+    for each in (*chained(1, 3), *chained(1, 3, gateway="another")):
+        subject.put(each)
+    assert subject.store.broken_chains() == ()
+
+
+def test_an_erased_stream_may_begin_where_it_likes(subject: Subject) -> None:
+    batches = chained(1, 9)
+    subject.put(batches[0])
+    subject.put(batches[3])
+    assert len(subject.store.broken_chains()) == 1
+    subject.store.erase("home-1", stream=batches[0].parts[0].part.stream)
+    assert subject.store.broken_chains() == ()
+    subject.put(batches[8])
+    assert subject.store.broken_chains() == ()
+
+
+def test_what_will_never_come_can_be_asked_for(subject: Subject) -> None:
+    said = GapRecord(
+        meter="main",
+        quantity=Quantity.IMPORT_WH,
+        purpose=Purpose.GROUP_TARIFF,
+        start=MONDAY,
+        end=MONDAY + 4 * QUARTER,
+        reason=GapReason.OVERFLOW,
+        intervals=4,
+    )
+    subject.put(batch(part([1], start=MONDAY + 5 * QUARTER), gaps=(said,)))
+    subject.put(batch(part([1], start=MONDAY + 6 * QUARTER), gaps=(said,)))
+    assert subject.store.gaps("home-1") == (said,)
+    assert subject.store.gaps("home-2") == ()
+
+
+def test_a_chain_survives_the_store_being_closed(tmp_path: Path) -> None:
+    batches = chained(1, 3)
+    with EmbeddedStore(tmp_path / "store") as store:
+        store.append(batches[0]).result(timeout=10)
+    with EmbeddedStore(tmp_path / "store") as store:
+        store.append(batches[2]).result(timeout=10)
+    with EmbeddedStore(tmp_path / "store") as store:
+        assert store.broken_chains()[0].chain.missing == ((2, 2),)
+        store.append(batches[1]).result(timeout=10)
+        assert store.broken_chains() == ()
