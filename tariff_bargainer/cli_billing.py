@@ -1,7 +1,7 @@
 """The command that prices a load file: `bill`."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -131,6 +131,13 @@ def bill_command(
     condition: Annotated[
         list[str] | None, typer.Option(help="A discount's condition that is met.")
     ] = None,
+    system_peak: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Instant of a system peak for coincident demand, such as "
+            "2018-07-05T17:00-06:00; give it once for each peak, in place of the file's own."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Price a load file under a tariff: annual and monthly totals by component.
@@ -141,10 +148,11 @@ def bill_command(
     from tariff_bargainer.billing.index_cost import read_index_csv
     from tariff_bargainer.profiles.load_csv import read_load_csv
 
+    peaks = [_instant(text) for text in system_peak or ()]
     versions = []
     for path in tariff:
         with one_line_errors(path):
-            versions.append(load_tariff(path, format_, timezone))
+            versions.append(load_tariff(path, format_, timezone, peaks))
     series = {}
     for name, path in named_files(index, "--index"):
         with one_line_errors(path):
@@ -180,8 +188,28 @@ def named_files(pairs: list[str] | None, option: str) -> list[tuple[str, Path]]:
     return named
 
 
-def load_tariff(path: Path, form: TariffFormat, timezone: str | None) -> "Tariff":
-    """Read a tariff file of any known form.
+def _instant(text: str) -> str:
+    """Check an instant of the command line; one without an offset is bad input."""
+    from datetime import datetime
+
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        typer.echo(
+            f"error: --system-peak {text!r}: write an ISO 8601 time with its offset, such as "
+            "2018-07-05T17:00-06:00",
+            err=True,
+        )
+        raise typer.Exit(EXIT_BAD_INPUT)
+    return found.isoformat()
+
+
+def load_tariff(
+    path: Path, form: TariffFormat, timezone: str | None, system_peaks: Sequence[str] = ()
+) -> "Tariff":
+    """Read a tariff file of any known form; peaks given replace those of the file.
 
     Raises:
         TariffFileError: The file breaks its form.
@@ -198,21 +226,22 @@ def load_tariff(path: Path, form: TariffFormat, timezone: str | None) -> "Tariff
 
     if str(path).startswith(CATALOGUE_PREFIX):
         tariff = catalogue_tariff(str(path).removeprefix(CATALOGUE_PREFIX))
-        return replace(tariff, timezone=timezone) if timezone else tariff
-    text = read_text(path)
-    if form is TariffFormat.TOML:
-        return parse_tariff(text, timezone=timezone)
-    if form is TariffFormat.OPENTARIFF:
-        return parse_opentariff(text, timezone=timezone or UK_ZONE)
-    if form is TariffFormat.OPEN_ENERGY_TARIFFS:
-        return parse_open_energy_tariffs(text, timezone=timezone)
-    if timezone is None:
+        tariff = replace(tariff, timezone=timezone) if timezone else tariff
+    elif form is TariffFormat.TOML:
+        tariff = parse_tariff(read_text(path), timezone=timezone)
+    elif form is TariffFormat.OPENTARIFF:
+        tariff = parse_opentariff(read_text(path), timezone=timezone or UK_ZONE)
+    elif form is TariffFormat.OPEN_ENERGY_TARIFFS:
+        tariff = parse_open_energy_tariffs(read_text(path), timezone=timezone)
+    elif timezone is None:
         raise TariffFileError(
             where="--timezone",
             problem="is missing, and a URDB rate does not say its zone",
             remedy="give the zone of the utility's clock, such as America/Denver",
         )
-    return parse_urdb(text, timezone=timezone)
+    else:
+        return parse_urdb(read_text(path), timezone=timezone, system_peaks=system_peaks)
+    return replace(tariff, system_peaks=tuple(system_peaks)) if system_peaks else tariff
 
 
 def print_table(made: "Bill", name: str) -> None:

@@ -49,14 +49,20 @@ class UnsupportedRate(BargainerError):
     Attributes:
         field: Name of the field in the source format, such as `coincidentrateunit`.
         problem: Why it cannot be represented.
+        remedy: What follows from it, or what to do.
     """
 
-    def __init__(self, *, field: str, problem: str) -> None:
+    def __init__(
+        self,
+        *,
+        field: str,
+        problem: str,
+        remedy: str = "the rate is refused rather than priced without this field",
+    ) -> None:
         self.field = field
         self.problem = problem
-        super().__init__(
-            f"{field}: {problem}; the rate is refused rather than priced without this field"
-        )
+        self.remedy = remedy
+        super().__init__(f"{field}: {problem}; {remedy}")
 
 
 class LoadFileError(BargainerError):

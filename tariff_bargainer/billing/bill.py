@@ -18,6 +18,7 @@ from tariff_bargainer.billing.demand_cost import (
     coarse_window,
     monthly_demand_cost,
     monthly_peaks_kw,
+    unknown_peaks,
 )
 from tariff_bargainer.billing.energy_cost import monthly_energy_cost
 from tariff_bargainer.billing.index_cost import IndexSeries, monthly_index_cost
@@ -211,7 +212,8 @@ class _Run:
 
     @property
     def notes(self) -> list[str]:
-        coarse = (coarse_window(self.main, charge) for charge in self.tariff.demand)
+        coarse = [coarse_window(self.main, charge) for charge in self.tariff.demand]
+        coarse += [unknown_peaks(self.main, charge, self.tariff) for charge in self.tariff.demand]
         unpriced = (f"not in the bill: {remark}" for remark in self.tariff.remarks)
         return [note for note in (*coarse, *unpriced) if note]
 

@@ -283,7 +283,8 @@ def _ratcheted(reduction: Reduction, charge: DemandCharge, peaks: Floats) -> Flo
         first = max(0, index - ratchet.lookback_months)
         earlier = [past for past in range(first, index) if months[past][1] in ratchet.peak_months]
         if earlier and month in ratchet.apply_months:
-            floor = peaks[:, earlier].max(axis=1) * (float(ratchet.percent) / 100)
+            shares = np.array([float(ratchet.share_of(months[past][1])) for past in earlier]) / 100
+            floor = (peaks[:, earlier] * shares).max(axis=1)
             raised[:, index] = np.maximum(peaks[:, index], floor)
     return raised
 

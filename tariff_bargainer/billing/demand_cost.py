@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tariff_bargainer.billing.metered_energy import MICRO_PER_KWH, MeteredEnergy, MicroEnergy
-from tariff_bargainer.errors import InsufficientProfile
+from tariff_bargainer.errors import InsufficientProfile, UnsupportedRate
 from tariff_bargainer.tariffs.tariff import DemandCharge, Period, Ratchet, Tariff
 
 
@@ -79,6 +79,23 @@ def coarse_window(metered: MeteredEnergy, charge: DemandCharge) -> str:
     )
 
 
+def unknown_peaks(metered: MeteredEnergy, charge: DemandCharge, tariff: Tariff) -> str:
+    """Say which months have no system peak, whose coincident demand is therefore not billed."""
+    if not charge.coincident:
+        return ""
+    windows = demand_windows(metered, metered.import_uwh, charge.window_min)
+    held = windows.first_interval[_holds_a_system_peak(metered, tariff, windows)]
+    known = set(metered.calendar.month_index[held].tolist())
+    missing = [
+        f"{year:04d}-{month:02d}"
+        for index, (year, month) in enumerate(metered.calendar.months)
+        if index not in known
+    ]
+    if not missing:
+        return ""
+    return f"{charge.name}: not billed in {', '.join(missing)}, for which no system peak is given"
+
+
 def monthly_peaks_kw(tariff: Tariff, metered: MeteredEnergy) -> list[Fraction]:
     """Demand of each local month that blocks per kW are scaled by [kW].
 
@@ -132,12 +149,26 @@ def monthly_demand_cost(
         for index in np.flatnonzero(occurs):
             demand = max(peaks[index], Fraction(charge.minimum_kw))
             month = int(day_month[index]) if by_day else int(index)
-            cost[month] += block_cost(priced, demand)
+            cost[month] += block_cost(charge, priced, demand, months[month])
     return cost
 
 
-def block_cost(period: Period, demand_kw: Fraction) -> Fraction:
-    """Price a demand block by block [currency]."""
+def block_cost(
+    charge: DemandCharge, period: Period, demand_kw: Fraction, month: tuple[int, int]
+) -> Fraction:
+    """Price a demand block by block [currency].
+
+    Raises:
+        UnsupportedRate: The demand lies above the end of a last block that has one.
+    """
+    end = period.tiers[-1].upto
+    if end is not None and demand_kw > end:
+        raise UnsupportedRate(
+            field=f"demand {charge.name!r}, {period.name}",
+            problem=f"the last block ends at {end} kW, and {month[0]:04d}-{month[1]:02d} has "
+            f"{float(demand_kw):.3f} kW",
+            remedy="the rate does not say what is due above",
+        )
     cost = Fraction(0)
     low = Fraction(0)
     for tier in period.tiers:
@@ -185,13 +216,13 @@ def _ratcheted(
     raised = []
     for index, (_, month) in enumerate(months):
         earlier = [
-            peaks[past]
+            peaks[past] * Fraction(ratchet.share_of(months[past][1])) / 100
             for past in range(max(0, index - ratchet.lookback_months), index)
             if months[past][1] in ratchet.peak_months
         ]
         demand = peaks[index]
         if earlier and month in ratchet.apply_months:
-            demand = max(demand, max(earlier) * Fraction(ratchet.percent) / 100)
+            demand = max(demand, *earlier)
         raised.append(demand)
     return raised
 

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tariff_bargainer.billing.metered_energy import MICRO_PER_KWH, MeteredEnergy, MicroEnergy
-from tariff_bargainer.tariffs.tariff import EnergyCharge, Tariff, Tier
+from tariff_bargainer.errors import UnsupportedRate
+from tariff_bargainer.tariffs.tariff import EnergyCharge, Period, Tariff, Tier
 
 OPEN_UWH = 2**62
 """Upper end of the last block [µWh]; no sum of energy reaches it."""
@@ -31,10 +32,28 @@ class BlockLimits:
     Attributes:
         edges_uwh: Rising edges from 0 to open per period [µWh].
         rates: Price of each block per period [currency/kWh].
+        known_uwh: Energy up to which the price is certain, per period [µWh].
+        doubts: What makes it uncertain above, per period; empty where nothing does.
     """
 
     edges_uwh: tuple[tuple[int, ...], ...]
     rates: tuple[tuple[Fraction, ...], ...]
+    known_uwh: tuple[int, ...]
+    doubts: tuple[str, ...]
+
+    def refuse_beyond(self, position: int, counted_uwh: int) -> None:
+        """Refuse energy whose price the charge does not say.
+
+        Raises:
+            UnsupportedRate: More is counted than the blocks of the period are certain for.
+        """
+        if counted_uwh > self.known_uwh[position]:
+            field, _, problem = self.doubts[position].partition(": ")
+            raise UnsupportedRate(
+                field=field,
+                problem=f"{problem}, and {counted_uwh / MICRO_PER_KWH:.3f} kWh are counted",
+                remedy="the rate does not say what is due above",
+            )
 
 
 def block_limits(
@@ -66,12 +85,47 @@ def block_limits(
 
     edges = []
     rates = []
+    known = []
+    doubts = []
     for period in charge.periods:
-        upper = [round(Fraction(t.upto) * factor(t)) for t in period.tiers if t.upto is not None]
+        ends = [
+            OPEN_UWH if tier.upto is None else round(Fraction(tier.upto) * factor(tier))
+            for tier in period.tiers
+        ]
+        upto_uwh, doubt = _certain(charge, period, ends)
+        known.append(upto_uwh)
+        doubts.append(doubt)
         # A block whose end lies below that of the one before is empty.
-        edges.append((0, *accumulate(upper, max), OPEN_UWH))
+        edges.append((0, *accumulate(ends[:-1], max), OPEN_UWH))
         rates.append(tuple(Fraction(tier.rate) for tier in period.tiers))
-    return BlockLimits(edges_uwh=tuple(edges), rates=tuple(rates))
+    return BlockLimits(
+        edges_uwh=tuple(edges), rates=tuple(rates), known_uwh=tuple(known), doubts=tuple(doubts)
+    )
+
+
+def _certain(charge: EnergyCharge, period: Period, ends_uwh: Sequence[int]) -> tuple[int, str]:
+    """Find the energy up to which blocks say their price [µWh], and what is in doubt above.
+
+    A last block may have an end. And where an end in kWh stands before one in kWh per kW, the
+    second may come to lie below the first in a month of low peak demand: then the block between
+    them is empty or the first ends early, and nothing says which.
+    """
+    place = f"energy {charge.name!r}, {period.name}"
+    known, doubt = OPEN_UWH, ""
+    if period.tiers[-1].upto is not None:
+        known = ends_uwh[-1]
+        doubt = f"{place}: the last block ends at {known / MICRO_PER_KWH:.3f} kWh"
+    per_kw = ["per-kw" in (tier.basis or charge.tier_basis) for tier in period.tiers]
+    for later, end in enumerate(ends_uwh):
+        for earlier in range(later):
+            crossed = per_kw[earlier] != per_kw[later] and end < min(ends_uwh[earlier], known)
+            if crossed and period.tiers[later].upto is not None:
+                known = end
+                doubt = (
+                    f"{place}: block {later + 1} ends at {end / MICRO_PER_KWH:.3f} kWh, below "
+                    f"block {earlier + 1}, as one counts kWh and the other kWh per kW"
+                )
+    return known, doubt
 
 
 def monthly_block_limits(
@@ -142,9 +196,11 @@ def pro_rata_cost(energy_uwh: Sequence[int], before_uwh: int, limits: BlockLimit
     """
     total = sum(energy_uwh)
     cost = Fraction(0)
-    for energy, edges, rates in zip(energy_uwh, limits.edges_uwh, limits.rates, strict=True):
+    blocks = zip(energy_uwh, limits.edges_uwh, limits.rates, strict=True)
+    for position, (energy, edges, rates) in enumerate(blocks):
         if not energy:
             continue
+        limits.refuse_beyond(position, before_uwh + total)
         if len(rates) == 1:
             cost += energy * rates[0]
             continue
@@ -208,6 +264,7 @@ def _chronological(
         before = after - counted
         for position, month in _pairs(period, calendar.month_index, scope):
             here = scope & (period == position) & (calendar.month_index == month)
+            limits[month].refuse_beyond(position, int(after[here & (counted > 0)].max(initial=0)))
             low_high = pairwise(limits[month].edges_uwh[position])
             for (low, high), rate in zip(low_high, limits[month].rates[position], strict=True):
                 inside = np.clip(after[here], low, high) - np.clip(before[here], low, high)

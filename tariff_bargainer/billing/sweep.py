@@ -159,6 +159,8 @@ def _why_exact_energy(charge: EnergyCharge, chronological: bool) -> str:
         return f"{charge.name} is metered on register {charge.register}"
     if any(tier.basis for period in charge.periods for tier in period.tiers):
         return f"{charge.name} has blocks that count in different units"
+    if _ends(charge.periods):
+        return f"{charge.name} says nothing of what lies above its last block"
     if charge.tiered and charge.tier_basis == "day" and not chronological:
         return f"{charge.name} shares daily blocks out over periods"
     return ""
@@ -169,10 +171,17 @@ def _why_exact_demand(charge: DemandCharge, step_min: float) -> str:
         return f"{charge.name} is metered on register {charge.register}"
     if charge.per == "day" or charge.n_highest > 1 or charge.coincident:
         return f"{charge.name} bills other peaks than the month's highest"
+    if _ends(charge.periods):
+        return f"{charge.name} says nothing of what lies above its last block"
     window_min = charge.window_min or 0
     if window_min > step_min and (60 % window_min or window_min % step_min):
         return f"{charge.name} has windows that do not fill the hour"
     return ""
+
+
+def _ends(periods: Sequence[Period]) -> bool:
+    """Whether a last block has an end; only a bill can tell whether it is gone beyond."""
+    return any(period.tiers[-1].upto is not None for period in periods)
 
 
 def _price_exactly(

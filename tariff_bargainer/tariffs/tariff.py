@@ -59,7 +59,9 @@ class Tier:
 
     Attributes:
         rate: Price per kWh (energy) or per kW (demand) [currency].
-        upto: Upper end of the block, in the unit of the charge; None for the last block.
+        upto: Upper end of the block, in the unit of the charge; None for an open last block. A
+            last block with an end says nothing of what lies above: a bill that goes above it is
+            refused.
         basis: What `upto` counts, where it differs from the charge's `tier_basis`; both are then
             out of `MONTH_BASES`.
     """
@@ -75,7 +77,8 @@ class Period:
 
     Attributes:
         name: Such as `peak`.
-        tiers: Blocks with rising upper ends; the last one is open.
+        tiers: Blocks with rising upper ends; the last one is open, unless nothing is said of
+            what lies above its end.
         windows: When it holds; empty means at every time no other period claims.
     """
 
@@ -131,8 +134,10 @@ class EnergyCharge:
 
     @property
     def tiered(self) -> bool:
-        """Whether any period has more than one block."""
-        return any(len(period.tiers) > 1 for period in self.periods)
+        """Whether any period has more than one block, or one that ends."""
+        return any(
+            len(period.tiers) > 1 or period.tiers[0].upto is not None for period in self.periods
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +151,8 @@ class Ratchet:
         apply_months: Months of the year in which the ratchet holds.
         across_periods: Whether one demand, the highest of all periods, is billed in every period;
             otherwise each period looks back to its own peaks.
+        percent_by_month: Share by the month of the year in which the earlier peak was [%],
+            January first, in place of `percent`; empty for the same share in every month.
     """
 
     percent: Decimal
@@ -153,6 +160,11 @@ class Ratchet:
     across_periods: bool = False
     peak_months: tuple[int, ...] = tuple(range(1, 13))
     apply_months: tuple[int, ...] = tuple(range(1, 13))
+    percent_by_month: tuple[Decimal, ...] = ()
+
+    def share_of(self, month: int) -> Decimal:
+        """Share of a peak in this month of the year that later months are billed at least [%]."""
+        return self.percent_by_month[month - 1] if self.percent_by_month else self.percent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -401,7 +413,8 @@ def _is_leap(year: int) -> bool:
 def _canonical(thing: Any) -> Any:
     """Reduce a tariff to JSON values; numbers that are equal are written the same.
 
-    A block's own basis is left out where it has none, so that hashes frozen earlier still hold.
+    What was added to the model later is left out where it is empty, so that hashes frozen earlier
+    still hold.
     """
     if isinstance(thing, Decimal):
         text = format(thing.normalize(), "f")
@@ -410,6 +423,8 @@ def _canonical(thing: Any) -> Any:
         values = {field.name: _canonical(getattr(thing, field.name)) for field in fields(thing)}
         if isinstance(thing, Tier) and thing.basis is None:
             del values["basis"]
+        if isinstance(thing, Ratchet) and not thing.percent_by_month:
+            del values["percent_by_month"]
         return values
     if isinstance(thing, tuple):
         return [_canonical(item) for item in thing]

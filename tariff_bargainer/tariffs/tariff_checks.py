@@ -103,11 +103,19 @@ def _check_demand(charge: "DemandCharge", where: str) -> None:
         "give 1 to 366 peaks to average",
     )
     if charge.ratchet:
+        shares = (charge.ratchet.percent, *charge.ratchet.percent_by_month)
         _require(
-            0 <= charge.ratchet.percent <= 100 and 1 <= charge.ratchet.lookback_months <= 12,
+            all(0 <= share <= 100 for share in shares)
+            and 1 <= charge.ratchet.lookback_months <= 12,
             f"{where}.ratchet",
             "has a percent outside 0 to 100 or a lookback outside 1 to 12 months",
             "correct them",
+        )
+        _require(
+            len(charge.ratchet.percent_by_month) in {0, 12},
+            f"{where}.ratchet.percent_by_month",
+            f"has {len(charge.ratchet.percent_by_month)} entries",
+            "give one for each month, January first",
         )
 
 
@@ -124,9 +132,9 @@ def _check_periods(periods: "tuple[Period, ...]", where: str, *, holidays: bool)
         limits = [tier.upto for tier in period.tiers]
         rising = [limit for limit in limits[:-1] if limit is not None]
         _require(
-            limits[-1] is None and len(rising) == len(limits) - 1,
+            len(rising) == len(limits) - 1,
             place,
-            "must end with one open block, and only one",
+            "has an open block before the last",
             "give every block but the last its upper end",
         )
         for basis in {tier.basis for tier in period.tiers}:

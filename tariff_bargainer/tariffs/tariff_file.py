@@ -314,8 +314,12 @@ def _demand_charge(table: StrictTable) -> DemandCharge:
 
 def _ratchet(table: StrictTable) -> Ratchet:
     months = "months 1 to 12"
+    by_month = tuple(table.each("percent_by_month", _percent, "12 percentages"))
+    if by_month and "percent" in table:
+        raise table.fault("percent", "stands beside percent_by_month", "give one of the two")
     ratchet = Ratchet(
-        percent=table.decimal("percent"),
+        percent=max(by_month) if by_month else table.decimal("percent"),
+        percent_by_month=by_month,
         lookback_months=table.whole("lookback_months", 11),
         across_periods=table.flag("across_periods"),
         peak_months=tuple(table.each("peak_months", _month, months)) or ALL_MONTHS,
@@ -323,6 +327,12 @@ def _ratchet(table: StrictTable) -> Ratchet:
     )
     table.close()
     return ratchet
+
+
+def _percent(found: Any) -> Decimal:
+    if isinstance(found, (int, Decimal)) and not isinstance(found, bool):
+        return Decimal(found)
+    raise ValueError(found)
 
 
 def _standing(table: StrictTable) -> StandingCharge:

@@ -73,19 +73,21 @@ NOT_PRICES = frozenset(
 )  # fmt: skip
 
 
-def parse_urdb(text: str, *, timezone: str) -> Tariff:
+def parse_urdb(text: str, *, timezone: str, system_peaks: Sequence[str] = ()) -> Tariff:
     """Read one URDB rate from its JSON text.
 
     Args:
         text: The rate object, or the service's answer `{"items": [rate]}` with one rate.
         timezone: IANA zone of the utility's clock, which URDB does not say.
+        system_peaks: Instants (ISO 8601, with offset) at which the utility's system peaked, which
+            URDB does not say either; a rate with coincident demand needs them.
 
     Raises:
         TariffFileError: The text is not such JSON.
         UnsupportedRate: A field cannot be represented without changing the rate.
     """
     parsed = parse_json(text)
-    return tariff_from_urdb(_one_rate(parsed), timezone=timezone)
+    return tariff_from_urdb(_one_rate(parsed), timezone=timezone, system_peaks=system_peaks)
 
 
 def _one_rate(parsed: Any) -> Any:
@@ -100,12 +102,13 @@ def _one_rate(parsed: Any) -> Any:
     return items[0]
 
 
-def tariff_from_urdb(rate: Any, *, timezone: str) -> Tariff:
+def tariff_from_urdb(rate: Any, *, timezone: str, system_peaks: Sequence[str] = ()) -> Tariff:
     """Build a tariff from one parsed URDB rate.
 
     Args:
         rate: The parsed rate object; it is not changed.
         timezone: IANA zone of the utility's clock.
+        system_peaks: As in `parse_urdb`.
 
     Raises:
         TariffFileError: A value has a wrong type or shape.
@@ -125,12 +128,13 @@ def tariff_from_urdb(rate: Any, *, timezone: str) -> Tariff:
         source=_source(table),
         energy=(*energy, *_fuel_adjustment(table)),
         export=export,
-        demand=read_demand(table),
+        demand=read_demand(table, system_peaks=bool(system_peaks)),
         standing=_standing(table),
         minimum=_minimum(table),
         metering=metering,
         net_billing=net_billing,
         net_metering=NetMetering(carry_by="time-of-day"),
+        system_peaks=tuple(system_peaks),
         effective_from=first_day,
         effective_to=end_day,
         remarks=_remarks(table),
@@ -183,7 +187,9 @@ def _energy(table: StrictTable) -> tuple[tuple[EnergyCharge, ...], tuple[EnergyC
     used = {period for row in (*weekday, *weekend) for period in row}
     basis = _one_basis([blocks for number, blocks in enumerate(structure) if number in used])
     windows = windows_of(weekday, weekend)
-    buy = periods_of(windows, [_counted(blocks, basis) for blocks in structure])
+    buy = periods_of(
+        "energyratestructure", windows, [_counted(blocks, basis) for blocks in structure]
+    )
     energy = EnergyCharge(name="energy", periods=buy, tier_basis=basis)
     if not any(sell for blocks in structure for _, sell, _ in blocks):
         return (energy,), ()
@@ -194,22 +200,20 @@ def _energy(table: StrictTable) -> tuple[tuple[EnergyCharge, ...], tuple[EnergyC
         ]
         for blocks in structure
     ]
-    export = EnergyCharge(name="export", periods=periods_of(windows, earned), tier_basis=basis)
+    export = EnergyCharge(
+        name="export", periods=periods_of("energyratestructure", windows, earned), tier_basis=basis
+    )
     return (energy,), (export,)
 
 
 def _one_basis(structure: Sequence[Blocks]) -> TierBasis:
-    """Find what most blocks count; kWh per kW beside plain kWh are refused.
+    """Find what the charge counts; a block that counts something else keeps its own basis.
 
-    The SAM engine takes both but prices only part of the energy when a block per kW comes first,
-    and leaves the kW out when one comes later; so nobody can say what such a rate costs.
+    Ends in kWh beside ends in kWh per kW follow URDB's own words: the largest use of the block, in
+    its unit. They are not taken from the SAM engine, which takes such a rate but prices only part
+    of the energy. A bill refuses the months in which such ends come to lie in another order.
     """
     units = [unit for blocks in structure for tier, _, unit in blocks if tier.upto is not None]
-    if len({"/kw" in unit for unit in units}) > 1:
-        raise UnsupportedRate(
-            field="energyratestructure.unit",
-            problem=f"blocks count in kWh and in kWh per kW ({', '.join(sorted(set(units)))})",
-        )
     return ENERGY_UNITS[min(units)] if units else "month"
 
 

@@ -1,6 +1,7 @@
-"""Demand charges of a URDB rate: by time of use, flat by month, and their ratchet."""
+"""Demand charges of a URDB rate: by time of use, flat by month, coincident, and the ratchet."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from typing import Any
 
@@ -21,8 +22,12 @@ from tariff_bargainer.tariffs.urdb_structure import (
 )
 
 
-def read_demand(table: StrictTable) -> tuple[DemandCharge, ...]:
+def read_demand(table: StrictTable, *, system_peaks: bool = False) -> tuple[DemandCharge, ...]:
     """Take every demand field of a rate.
+
+    Args:
+        table: The rate.
+        system_peaks: Whether the instants of the system's peaks are known.
 
     Raises:
         UnsupportedRate: A field cannot be represented, such as reactive power.
@@ -30,16 +35,16 @@ def read_demand(table: StrictTable) -> tuple[DemandCharge, ...]:
     window_min = table.optional_whole("demandwindow") or None
     ratchet = _ratchet(table)
     refuse_unless_zero(table, "demandreactivepowercharge", "reactive power is not metered here")
-    for key in ("coincidentratestructure", "coincidentrateschedule", "coincidentrateunit"):
-        refuse_unless_zero(table, key, "URDB does not say when the system peaks")
-    charges = []
+    charges = [*_coincident(table, window_min, system_peaks=system_peaks)]
     structure = read_structure(table, "demandratestructure", {"kw": "", "kw daily": ""})
     weekday = read_schedule(table, "demandweekdayschedule", len(structure))
     weekend = read_schedule(table, "demandweekendschedule", len(structure))
     per = _demand_per(table, ("demandrateunit",), structure)
     if structure:
         periods = periods_of(
-            windows_of(weekday, weekend), [[tier for tier, _, _ in blocks] for blocks in structure]
+            "demandratestructure",
+            windows_of(weekday, weekend),
+            [[tier for tier, _, _ in blocks] for blocks in structure],
         )
         charges.append(
             DemandCharge(name="demand by time of use", periods=periods, per=per,
@@ -51,7 +56,9 @@ def read_demand(table: StrictTable) -> tuple[DemandCharge, ...]:
     if flat:
         schedule = _flat_schedule(table, months, len(flat))
         periods = periods_of(
-            windows_of(schedule, schedule), [[tier for tier, _, _ in blocks] for blocks in flat]
+            "flatdemandstructure",
+            windows_of(schedule, schedule),
+            [[tier for tier, _, _ in blocks] for blocks in flat],
         )
         charges.append(
             DemandCharge(name="flat demand", periods=periods, per=per,
@@ -60,12 +67,45 @@ def read_demand(table: StrictTable) -> tuple[DemandCharge, ...]:
     return tuple(charges)
 
 
-def _demand_per(table: StrictTable, keys: Sequence[str], structure: list[Blocks]) -> Any:
+def _coincident(
+    table: StrictTable, window_min: int | None, *, system_peaks: bool
+) -> tuple[DemandCharge, ...]:
+    """Take the demand at the time of the system's peak, at the rate of that hour and month."""
+    key = "coincidentratestructure"
+    found = read_structure(table, key, {"kw": ""})
+    schedule = read_schedule(table, "coincidentrateschedule", len(found))
+    _demand_per(table, ("coincidentrateunit",), found, known=frozenset({"kw"}))
+    if not any(tier.rate for blocks in found for tier, _, _ in blocks):
+        return ()
+    if not system_peaks:
+        raise UnsupportedRate(
+            field=key,
+            problem="URDB does not say when the system peaked",
+            remedy="give the instants of its peaks (--system-peak)",
+        )
+    periods = periods_of(
+        "coincidentratestructure",
+        windows_of(schedule, schedule),
+        [[tier for tier, _, _ in blocks] for blocks in found],
+    )
+    return (
+        DemandCharge(
+            name="coincident demand", periods=periods, window_min=window_min, coincident=True
+        ),
+    )
+
+
+def _demand_per(
+    table: StrictTable,
+    keys: Sequence[str],
+    structure: list[Blocks],
+    known: AbstractSet[str] = frozenset({"kw", "kw daily"}),
+) -> Any:
     units = {unit for blocks in structure for _, _, unit in blocks}
     for key in keys:
         found = str(table.take(key) or "").strip().lower()
         if found and structure:
-            if found not in {"kw", "kw daily"}:
+            if found not in known:
                 raise UnsupportedRate(field=key, problem=f"{found!r} cannot be priced")
             units = {found} if units <= {"kw"} else units
     if len(units) > 1:
@@ -84,30 +124,43 @@ def _flat_schedule(table: StrictTable, months: list[int], n_periods: int) -> Sch
 
 
 def _ratchet(table: StrictTable) -> Ratchet | None:
-    share = table.optional_decimal("lookbackpercent") or Decimal(0)
+    shares = _lookback_shares(table)
     by_month = _ratchet_share(table)
-    if share and by_month and share != by_month:
+    if any(shares) and by_month and set(shares) != {by_month}:
         raise UnsupportedRate(
             field="demandratchetpercentage", problem="contradicts lookbackpercent"
         )
-    share = share or by_month
+    shares = shares if any(shares) else [by_month]
     months = table.each("lookbackmonths", _flag, "12 true or false")
     reach = table.optional_whole("lookbackrange") or 0
-    if not share:
+    if not any(shares):
         return None
     if months and len(months) != 12:
         raise table.fault("lookbackmonths", f"has {len(months)} entries", "give one per month")
     flagged = tuple(month for month, counts in zip(ALL_MONTHS, months, strict=False) if counts)
-    if not 0 <= share <= 1 or not 0 <= reach <= 12:
+    if not all(0 <= share <= 1 for share in shares) or not 0 <= reach <= 12:
         raise UnsupportedRate(
-            field="lookbackpercent", problem=f"a share of {share} over {reach} months has no sense"
+            field="lookbackpercent",
+            problem=f"a share of {max(shares)} over {reach} months has no sense",
         )
     return Ratchet(
-        percent=share * 100,
+        percent=max(shares) * 100,
+        percent_by_month=tuple(share * 100 for share in shares) if len(set(shares)) > 1 else (),
         lookback_months=reach or 11,
         peak_months=flagged or ALL_MONTHS,
         across_periods=True,
     )
+
+
+def _lookback_shares(table: StrictTable) -> list[Decimal]:
+    """Take `lookbackpercent`: one share, or one for each month of an earlier peak.
+
+    Source: it is the first column of the SAM engine's `ur_billing_demand_lookback_percentages`,
+    whose rows are the months of the peaks.
+    """
+    found = table.take("lookbackpercent")
+    shares = [read_number(entry) for entry in _listed(found, table, "lookbackpercent")]
+    return shares or [Decimal(0)]
 
 
 def _ratchet_share(table: StrictTable) -> Decimal:
@@ -120,7 +173,11 @@ def _ratchet_share(table: StrictTable) -> Decimal:
     found = table.take(key)
     shares = {read_number(entry) for entry in _listed(found, table, key)}
     if len(shares) > 1:
-        raise UnsupportedRate(field=key, problem="differs by month")
+        raise UnsupportedRate(
+            field=key,
+            problem="differs by month, and nothing says whether a share belongs to the month of "
+            "the peak or to the month billed; if to the peak's, write it as lookbackpercent",
+        )
     share = shares.pop() if shares else Decimal(0)
     if not 0 <= share <= 1:
         raise UnsupportedRate(field=key, problem=f"{share} is no share between 0 and 1")

@@ -1,7 +1,8 @@
 """The names of the URDB bulk download, put into the names of the URDB service.
 
 The service writes `energyratestructure`, the download of the whole database `energyRateStrux` with
-a table around the blocks of each period. A name is only translated where its meaning is certain;
+a table around the blocks of each period; SAM reads `coincidentschedule` from the service, whose
+page calls it `coincidentrateschedule`. A name is only translated where its meaning is certain;
 any other name stays as it is and is refused if it could cost money.
 
 Source: field names of OpenEI's bulk file `usurdb.json` and of its `util_rates` service.
@@ -25,6 +26,7 @@ BULK_NAMES = {
     "flatDemandUnits": "flatdemandunit",
     "coincidentRateStrux": "coincidentratestructure",
     "coincidentSched": "coincidentrateschedule",
+    "coincidentschedule": "coincidentrateschedule",
     "coincidentRateUnits": "coincidentrateunit",
     "fixedChargeFirstMeter": "fixedchargefirstmeter",
     "fixedChargeEaAddl": "fixedchargeeaaddl",

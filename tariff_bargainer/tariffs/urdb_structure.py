@@ -41,23 +41,34 @@ def read_structure(table: StrictTable, key: str, units: Mapping[str, object]) ->
                 extra = min(block.keys())
                 raise UnsupportedRate(field=f"{place}.{extra}", problem="is not a known field")
             rate = (found or Decimal(0)) + (adjustment or Decimal(0))
-            last = t == len(entries) - 1
-            if last != (upto is None):
-                problem = (
-                    "ends the last block, and nothing says what follows"
-                    if last
-                    else "is missing before the last block"
+            if upto is None and t < len(entries) - 1:
+                raise UnsupportedRate(
+                    field=f"{place}.max", problem="is missing before the last block"
                 )
-                raise UnsupportedRate(field=f"{place}.max", problem=problem)
             blocks.append((Tier(rate=rate, upto=upto), sell, unit))
         structure.append(blocks)
     return structure
 
 
 def periods_of(
-    windows: dict[int, tuple[Window, ...]], structure: Sequence[Sequence[Tier]]
+    key: str, windows: dict[int, tuple[Window, ...]], structure: Sequence[Sequence[Tier]]
 ) -> tuple[Period, ...]:
-    """Make the periods that are used, with everything else of the structure left out."""
+    """Make the periods that are used, with everything else of the structure left out.
+
+    Raises:
+        UnsupportedRate: A block ends below the one before it, in the same unit.
+    """
+    for number in sorted(windows):
+        ends: dict[str | None, Decimal] = {}
+        for t, tier in enumerate(structure[number]):
+            if tier.upto is not None and tier.upto < ends.setdefault(tier.basis, Decimal(0)):
+                raise UnsupportedRate(
+                    field=f"{key}[{number}][{t}].max",
+                    problem=f"is {tier.upto}, below {ends[tier.basis]} of the block before it",
+                    remedy="URDB counts every end from zero; write the sums",
+                )
+            if tier.upto is not None:
+                ends[tier.basis] = tier.upto
     return tuple(
         Period(name=f"period {number}", tiers=tuple(structure[number]), windows=windows[number])
         for number in sorted(windows)

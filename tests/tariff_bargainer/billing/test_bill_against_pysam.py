@@ -12,7 +12,6 @@ import pytest
 
 from tariff_bargainer.billing.bill import Bill, bill
 from tariff_bargainer.billing.index_cost import IndexSeries
-from tariff_bargainer.errors import UnsupportedRate
 from tariff_bargainer.tariffs.tariff import (
     EnergyCharge,
     IndexLink,
@@ -100,10 +99,10 @@ def test_a_rate_in_the_names_of_the_bulk_download_is_the_same_tariff(seed: int) 
     assert parse_urdb(as_json(bulk), timezone=FIXED_ZONE) == by_service
 
 
-def test_kwh_beside_kwh_per_kw_is_refused_because_the_engine_bills_only_a_part() -> None:
+def test_kwh_beside_kwh_per_kw_is_priced_whole_where_the_engine_bills_only_a_part() -> None:
     rate = [
         {"rate": 1.0, "max": 60, "unit": "kWh/kW"},
-        {"rate": 1.0, "max": 400, "unit": "kWh"},
+        {"rate": 1.0, "max": 4000, "unit": "kWh"},
         {"rate": 1.0, "unit": "kWh"},
     ]
     urdb = {
@@ -114,9 +113,23 @@ def test_kwh_beside_kwh_per_kw_is_refused_because_the_engine_bills_only_a_part()
     load_kw = random_load_kw(3, 1)
     wanted = ask_pysam(load_kw, np.zeros(8760), rates_of(urdb, 0))
     assert sum(wanted.total) < 0.7 * load_kw.sum()  # at 1.0 per kWh whichever the block
-    with pytest.raises(UnsupportedRate) as caught:
-        parse_urdb(as_json(urdb), timezone=FIXED_ZONE)
-    assert caught.value.field == "energyratestructure.unit"
+    made = bill(profile_of(load_kw, np.zeros(8760)), parse_urdb(as_json(urdb), timezone=FIXED_ZONE))
+    assert float(made.annual.total) == pytest.approx(load_kw.sum(), rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_shares_of_earlier_peaks_that_differ_by_month_cost_the_same(seed: int) -> None:
+    rng = random.Random(seed)
+    urdb = with_ratchet_percentage(rng, random_urdb(rng))
+    del urdb["demandratchetpercentage"]
+    shares = [round(rng.uniform(0, 1), 2) for _ in range(12)]
+    load_kw = random_load_kw(seed, 1)
+    rates = rates_of(urdb | {"lookbackpercent": 1.0, "lookbackrange": 7}, 0)
+    rates["ur_billing_demand_lookback_percentages"] = [[share * 100, 1] for share in shares]
+    wanted = ask_pysam(load_kw, np.zeros(8760), rates)
+    urdb |= {"lookbackpercent": shares, "lookbackrange": 7}
+    tariff = parse_urdb(as_json(urdb), timezone=FIXED_ZONE)
+    assert_equal(bill(profile_of(load_kw, np.zeros(8760)), tariff, metering="net"), wanted)
 
 
 @pytest.mark.slow

@@ -206,6 +206,13 @@ def test_ratchet_keeps_a_share_of_an_earlier_peak() -> None:
     assert [month.amounts.demand for month in made.monthly] == [8, 6]
 
 
+def test_share_of_an_earlier_peak_may_depend_on_its_month() -> None:
+    spike = quarter_hours({"2018-01-10T10:00:00+00:00": 8})
+    shares = [50, *[100] * 11]
+    rule = f"[[demand]]\nrate_per_kw = 1\nratchet = {{ percent_by_month = {shares} }}\n"
+    assert [month.amounts.demand for month in bill(spike, tariff(rule)).monthly] == [8, 4]
+
+
 def test_coincident_demand_counts_the_hour_of_the_system_peak_only() -> None:
     load = quarter_hours({"2018-01-10T10:00:00+00:00": 9, "2018-01-11T18:15:00+00:00": 4})
     made = bill(

@@ -128,6 +128,23 @@ def test_urdb_needs_a_zone_and_names_refused_fields(tmp_path: Path, day_load: Pa
     assert "demandreactivepowercharge" in result.stderr
 
 
+def test_system_peaks_come_with_the_command(tmp_path: Path, day_load: Path) -> None:
+    tariff = tmp_path / "rate.json"
+    tariff.write_text(
+        '{"energyratestructure": [[{"rate": 1}]], "coincidentratestructure": [[{"rate": 2}]]}'
+    )
+    given = ("--tariff", tariff, "--format", "urdb", "--load", day_load, "--timezone", FIXED_ZONE)
+    refused = run(*given)
+    assert refused.exit_code == 2
+    assert "coincidentratestructure" in refused.stderr
+    assert "--system-peak" in refused.stderr
+    made = run(*given, "--system-peak", "2018-01-01T17:00-07:00", "--json")
+    assert json.loads(made.stdout)["annual"]["demand"] == "3.00"
+    naive = run(*given, "--system-peak", "2018-01-01T17:00")
+    assert naive.exit_code == 2
+    assert "with its offset" in naive.stderr
+
+
 def test_price_series_registers_and_versions_are_given_by_name(
     tmp_path: Path, day_load: Path
 ) -> None:

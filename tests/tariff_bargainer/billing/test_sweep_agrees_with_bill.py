@@ -106,12 +106,18 @@ RULES = [
         '[[discounts]]\nname = "d"\npercent = 5\nfirst_months = 3\n[[standing]]\namount = 0.2\n'
         'per = "day"\n'
     ),
+    (
+        "[[energy]]\nrate_per_kwh = 0.2\n[[demand]]\nrate_per_kw = 5\n"
+        "ratchet = { percent_by_month = [90, 20, 30, 40, 50, 60, 95, 80, 10, 20, 30, 40] }\n"
+    ),
     "[[energy]]\nrate_per_kwh = 0.2\n[[demand]]\nn_highest = 3\nrate_per_kw = 5\n",
     (
         '[[energy]]\n[[energy.periods]]\nname = "s"\nrate_per_kwh = 0.1\n'
         'windows = [{ season = "06-15..09-14" }]\n'
         '[[energy.periods]]\nname = "w"\nrate_per_kwh = 0.3\n'
     ),
+    "[[energy]]\ntiers = [{ upto_kwh = 50, rate_per_kwh = 1 }, { upto_kwh = 1e6, rate_per_kwh = 2 }]\n",
+    "[[energy]]\nrate_per_kwh = 1\n[[demand]]\ntiers = [{ upto_kw = 1e6, rate_per_kw = 2 }]\n",
 ]
 
 
@@ -119,7 +125,7 @@ def test_every_kind_of_rule_in_a_zone_with_clock_changes() -> None:
     homes = portfolio(4, solar=False)
     tariffs = [tariff(rules, "America/Denver") for rules in RULES]
     made = sweep(homes, tariffs, compiled=False)
-    assert [bool(reason) for reason in made.exact] == [False] * 7 + [True] * 2
+    assert [bool(reason) for reason in made.exact] == [False] * 8 + [True] * 4
     assert_agrees(homes, tariffs, made, None)
 
 

@@ -9,11 +9,12 @@ import pytest
 
 from tariff_bargainer.billing.bill import bill
 from tariff_bargainer.errors import TariffFileError, UnsupportedRate
+from tariff_bargainer.profiles.intervals import LoadProfile
 from tariff_bargainer.tariffs.open_energy_tariffs import parse_open_energy_tariffs
 from tariff_bargainer.tariffs.opentariff import parse_opentariff
 from tariff_bargainer.tariffs.tariff_file import parse_tariff
 from tariff_bargainer.tariffs.urdb import parse_urdb
-from tests.tariff_bargainer.billing.builders import amounts, flat_profile
+from tests.tariff_bargainer.billing.builders import amounts, flat_profile, with_values
 
 ZONE = "America/Denver"
 ALWAYS = [[0] * 24 for _ in range(12)]
@@ -70,18 +71,12 @@ def test_urdb_words_are_handed_on_as_remarks() -> None:
 
 REFUSED = {
     "dgrules": {"dgrules": "Barter"},
-    "energyratestructure.unit": {
-        "energyratestructure": [
-            [
-                {"rate": 0.1, "max": 5, "unit": "kWh"},
-                {"rate": 0.1, "max": 9, "unit": "kWh/kW"},
-                {"rate": 0.2},
-            ]
-        ]
-    },
     "energyratestructure[0][0].unit": {"energyratestructure": [[{"rate": 1, "unit": "therms"}]]},
     "energyratestructure[0][0].rate": {"energyratestructure": [[{"unit": "kWh"}]]},
-    "energyratestructure[0][0].max": {"energyratestructure": [[{"rate": 1, "max": 500}]]},
+    "energyratestructure[0][0].max": {"energyratestructure": [[{"rate": 1}, {"rate": 2}]]},
+    "energyratestructure[0][1].max": {
+        "energyratestructure": [[{"rate": 1, "max": 650}, {"rate": 2, "max": 350}, {"rate": 3}]]
+    },
     "energyratestructure[0][0].bonus": {"energyratestructure": [[{"rate": 1, "bonus": 2}]]},
     "demandrateunit": {
         "demandratestructure": [[{"rate": 5}]],
@@ -92,6 +87,11 @@ REFUSED = {
     "demandratchetpercentage": {"demandratchetpercentage": [0.5] * 6 + [0.8] * 6},
     "demandreactivepowercharge": {"demandreactivepowercharge": 0.3},
     "coincidentratestructure": {"coincidentratestructure": [[{"rate": 5}]]},
+    "coincidentrateunit": {
+        "coincidentratestructure": [[{"rate": 5}]],
+        "coincidentrateunit": "kVA",
+    },
+    "coincidentrateweekdayschedule": {"coincidentrateweekdayschedule": [[1] * 24] * 12},
     "lookbackpercent": {"lookbackpercent": 80, "lookbackrange": 11},
     "fixedchargeunits": {"fixedchargefirstmeter": 1, "fixedchargeunits": "$/moon"},
     "fixedmonthlycharge": {"fixedchargefirstmeter": 1, "fixedmonthlycharge": 2},
@@ -158,6 +158,81 @@ tiers = [
     daily = text.replace("[[energy]]", '[[energy]]\ntier_basis = "day"')
     with pytest.raises(TariffFileError, match="mixes blocks"):
         parse_tariff(daily)
+
+
+def by_hour(kw_at: dict[str, float], kw: float = 1.0) -> LoadProfile:
+    """Sixty days of a constant load from midnight in Denver, with single hours changed."""
+    load = flat_profile("2018-01-01T00:00:00-07:00", 59, wh_per_interval=int(kw * 1000))
+    return with_values(load, {start: value * 1000 for start, value in kw_at.items()})
+
+
+def test_urdb_coincident_demand_is_billed_at_the_peaks_that_are_given() -> None:
+    rate = urdb(
+        coincidentratestructure=[[{"rate": 0}], [{"rate": 3, "adj": 0.5}], [{"rate": 7}]],
+        coincidentrateschedule=[[0] * 15 + [1] * 5 + [0] * 4, [2] * 24, *[[0] * 24] * 10],
+        coincidentrateunit="kW",
+    )
+    load = by_hour({"2018-01-09T17:00:00-07:00": 4, "2018-01-20T03:00:00-07:00": 9,
+                    "2018-02-02T08:00:00-07:00": 5})  # fmt: skip
+    peaks = ("2018-01-09T17:20:00-07:00", "2018-02-02T08:00:00-07:00")
+    made = bill(load, parse_urdb(json.dumps(rate), timezone=ZONE, system_peaks=peaks))
+    assert [month.amounts.demand for month in made.monthly] == [Decimal("14.0"), 35]
+    assert not [note for note in made.notes if "system peak" in note]
+    bulk = {"coincidentSched" if key == "coincidentrateschedule" else key: found
+            for key, found in rate.items()}  # fmt: skip
+    assert parse_urdb(json.dumps(bulk), timezone=ZONE, system_peaks=peaks) == parse_urdb(
+        json.dumps(rate), timezone=ZONE, system_peaks=peaks
+    )
+
+
+def test_a_month_without_a_system_peak_is_told() -> None:
+    rate = urdb(coincidentratestructure=[[{"rate": 3}]])
+    peaks = ("2018-01-09T17:20:00-07:00",)
+    made = bill(by_hour({}), parse_urdb(json.dumps(rate), timezone=ZONE, system_peaks=peaks))
+    assert made.notes == (
+        "coincident demand: not billed in 2018-02, for which no system peak is given",
+    )
+
+
+HOURS_USE = [
+    {"rate": 0.30, "max": 200, "unit": "kWh"},
+    {"rate": 0.20, "max": 150, "unit": "kWh/kW"},
+    {"rate": 0.10, "unit": "kWh"},
+]
+
+
+def test_urdb_blocks_in_kwh_beside_blocks_in_kwh_per_kw() -> None:
+    """By hand: 1 kW and one hour of 3 kW; 150 kWh per kW of that peak are 450 kWh."""
+    tariff = read_urdb(urdb(energyratestructure=[HOURS_USE]))
+    load = by_hour({"2018-01-09T17:00:00-07:00": 3, "2018-02-09T17:00:00-07:00": 3})
+    for metering in ("net", "net-billing"):
+        january, february = bill(load, tariff, metering=metering).monthly
+        assert january.amounts.energy == 60 + 50 + Decimal("0.10") * (31 * 24 + 2 - 450)
+        assert february.amounts.energy == 60 + 50 + Decimal("0.10") * (28 * 24 + 2 - 450)
+
+
+def test_a_month_in_which_such_blocks_change_their_order_is_refused() -> None:
+    tariff = read_urdb(urdb(energyratestructure=[HOURS_USE]))
+    with pytest.raises(UnsupportedRate, match=r"block 2 ends at 150.000 kWh, below block 1"):
+        bill(by_hour({}), tariff)
+    little = bill(by_hour({}, kw=0.1), read_urdb(urdb(energyratestructure=[[
+        {"rate": 0.3, "max": 200, "unit": "kWh"}, {"rate": 0.2, "max": 900, "unit": "kWh/kW"},
+        {"rate": 0.1}]])))  # fmt: skip
+    assert little.monthly[0].amounts.energy == Decimal("74.4") * Decimal("0.3")
+
+
+def test_a_last_block_with_an_end_is_billed_up_to_it_and_refused_above() -> None:
+    blocks = [{"rate": 0.1, "max": 500}, {"rate": 0.3, "max": 744}]
+    tariff = read_urdb(urdb(energyratestructure=[blocks]))
+    assert bill(by_hour({}), tariff).monthly[0].amounts.energy == 50 + Decimal("73.2")
+    for metering in ("net", "net-billing"):
+        with pytest.raises(UnsupportedRate, match=r"ends at 744.000 kWh, and 745.000 kWh"):
+            bill(by_hour({"2018-01-09T17:00:00-07:00": 2}), tariff, metering=metering)
+    peaky = urdb(flatdemandstructure=[[{"rate": 0, "max": 3}, {"rate": 9, "max": 5}]])
+    at = "2018-01-09T17:00:00-07:00"
+    assert bill(by_hour({at: 5}), read_urdb(peaky)).monthly[0].amounts.demand == 18
+    with pytest.raises(UnsupportedRate, match=r"ends at 5 kW, and 2018-01 has 5.500 kW"):
+        bill(by_hour({at: 5.5}), read_urdb(peaky))
 
 
 @pytest.mark.parametrize(

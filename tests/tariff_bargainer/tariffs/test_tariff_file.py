@@ -63,9 +63,17 @@ FAULTS = {
         "{ upto_kwh = 8, rate_per_kwh = 1 }, { rate_per_kwh = 2 }]\n",
         "below the one before it",
     ),
-    "closed blocks": (
-        HEAD + "[[energy]]\ntiers = [{ upto_kwh = 9, rate_per_kwh = 1 }]\n",
-        "must end with one open block",
+    "open block first": (
+        HEAD + "[[energy]]\ntiers = [{ rate_per_kwh = 1 }, { rate_per_kwh = 2 }]\n",
+        "has an open block before the last",
+    ),
+    "ratchet by month and for all": (
+        HEAD + "[[demand]]\nrate_per_kw = 1\nratchet = { percent = 5, percent_by_month = [5] }\n",
+        "stands beside percent_by_month",
+    ),
+    "ratchet of eleven months": (
+        HEAD + f"[[demand]]\nrate_per_kw = 1\nratchet = {{ percent_by_month = {[5] * 11} }}\n",
+        "has 11 entries",
     ),
     "rate beside tiers": (
         HEAD + "[[energy]]\nrate_per_kwh = 1\ntiers = [{ rate_per_kwh = 1 }]\n",
