@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from cloud import errors
 from gateway.wire.errors import (
@@ -136,10 +137,18 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(WireError, _on_ours)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(HTTPException, answer_http_fault)
+    app.add_exception_handler(ClientDisconnect, _on_hung_up)
 
 
 async def _on_ours(request: Request, fault: Exception) -> JSONResponse:
     return problem_of(request, fault)
+
+
+async def _on_hung_up(request: Request, _fault: Exception) -> JSONResponse:
+    # Nobody reads this answer; without it every line that dies would look like a fault of ours.
+    return problem_response(
+        request, status=400, name="hung-up", detail="the line broke before the request was whole"
+    )
 
 
 def answer_unforeseen(request: Request, fault: Exception) -> JSONResponse:

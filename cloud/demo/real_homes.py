@@ -28,7 +28,6 @@ from cloud.demo.processes import (
 )
 from cloud.demo.street import ZONE, Home, Load
 from cloud.demo.street_cloud import StreetCloud
-from cloud.gateways.usecases import make_claim
 
 POLL_EVERY_S = 0.5
 FUSE_A = 35
@@ -133,8 +132,7 @@ def start_gateway(one: RealHome, processes: Processes) -> None:
 
 
 def _pair_and_agree(one: RealHome, cloud: StreetCloud) -> None:
-    with cloud.services.database.transaction() as connection:
-        code = make_claim(connection, household=one.household, now=cloud.time.now())
+    code = cloud.claim_code(one.household)
     one.secret = str(run_gateway_command(one.config, "pair", "--code", code)["local_secret"])
     secret_file = one.config.parent / "secret.txt"
     secret_file.write_text(f"{one.secret}\n", encoding="utf-8")

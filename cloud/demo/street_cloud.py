@@ -16,6 +16,8 @@ from cloud.demo.clock import StreetClock
 from cloud.demo.made_up import COOP_NAME, CURRENCY
 from cloud.demo.processes import DemoFault, Processes, free_port, wait_for_port
 from cloud.demo.street import ZONE
+from cloud.gateways import claim_code
+from cloud.gateways.usecases import make_claim
 from cloud.members.access import SESSION_COOKIE
 from cloud.members.roles import Person
 from cloud.members.usecases import LINK_LIFETIME, make_sign_in_link, open_session
@@ -126,13 +128,22 @@ class StreetCloud:
 
     def sign_in_link(self, person: Person) -> str:
         """A single-use link for a person of the demo; it lives by the visitor's clock."""
-        lifetime_s = LINK_LIFETIME.total_seconds()
-        made_at = self.time.in_machine_seconds(lifetime_s) - LINK_LIFETIME
+        made_at = self._made_at(LINK_LIFETIME)
         with self.services.database.transaction() as connection:
             token = make_sign_in_link(
                 connection, person_id=person.person_id, browser=None, now=made_at
             )
         return f"{self.url}/sign-in/{token}"
+
+    def claim_code(self, household: str) -> str:
+        """A claim code for a home; it lives by the machine's clock, however slow the machine is."""
+        made_at = self._made_at(claim_code.LIFETIME)
+        with self.services.database.transaction() as connection:
+            return make_claim(connection, household=household, now=made_at)
+
+    def _made_at(self, lifetime: timedelta) -> datetime:
+        """When a thing must be made to end a lifetime from now by the machine's clock."""
+        return self.time.in_machine_seconds(lifetime.total_seconds()) - lifetime
 
     @contextmanager
     def browser_of(self, person: Person) -> Iterator[httpx.Client]:

@@ -172,3 +172,36 @@ def test_operation_ids_are_stable_and_unique(coop):
     ]
     assert len(ids) == len(set(ids))
     assert {"sign_in", "gateway_sync", "batches", "log_checkpoint"} <= set(ids)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/gateways/sync", "/api/v1/batches"])
+def test_a_line_that_breaks_in_the_middle_of_a_request_is_no_fault_of_ours(coop, caplog, path):
+    waiting = [
+        {"type": "http.request", "body": b"{", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent = []
+
+    async def receive():
+        return waiting.pop(0) if waiting else {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [(name.lower().encode(), value.encode()) for name, value in SIGNED.items()],
+        "client": ("127.0.0.1", 5),
+        "server": ("127.0.0.1", 80),
+    }
+    with caplog.at_level(logging.WARNING):
+        coop.portal.call(coop.app, scope, receive, send)
+    assert [message["status"] for message in sent if "status" in message] == [400]
+    assert caplog.records == []
