@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -115,13 +114,13 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         mirror = _start_mirror(services)
-        chores = asyncio.create_task(do_chores(usual_chores(services, post)))
+        stopping = asyncio.Event()
+        chores = asyncio.create_task(do_chores(usual_chores(services, post), stopping))
         try:
             yield
         finally:
-            chores.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await chores
+            stopping.set()
+            await chores
             if mirror is not None:
                 await run_in_threadpool(mirror.close)
             senders.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -56,17 +57,22 @@ def usual_chores(services: Services, mailer: Mailer) -> tuple[Chore, ...]:
     )
 
 
-async def do_chores(chores: Sequence[Chore]) -> None:
-    """Do all chores until cancelled. One that fails is tried again after its rest."""
+async def do_chores(chores: Sequence[Chore], stopping: asyncio.Event) -> None:
+    """Do all chores until told to stop; what is being done then is done to its end.
+
+    A chore that fails is tried again after its rest. Cancelling instead would leave threads behind
+    that still work with a database that is closed under them.
+    """
     async with asyncio.TaskGroup() as group:
         for chore in chores:
-            group.create_task(_repeat(chore))
+            group.create_task(_repeat(chore, stopping))
 
 
-async def _repeat(chore: Chore) -> None:
-    while True:
+async def _repeat(chore: Chore, stopping: asyncio.Event) -> None:
+    while not stopping.is_set():
         try:
             await run_in_threadpool(chore.work)
         except Exception:
             log.exception("chore failed name=%s; it is tried again", chore.name)
-        await asyncio.sleep(chore.every_s)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), chore.every_s)

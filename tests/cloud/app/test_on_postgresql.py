@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import subprocess
 import sys
@@ -28,15 +27,7 @@ from tests.cloud.postgres_cluster import postgres_cluster
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.xdist_group("postgresql"),
-    # pg8000 leaves the file made from its socket to the collector, which complains about it.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def _collected():
-    yield
-    gc.collect()
 
 
 @pytest.fixture(scope="module")
