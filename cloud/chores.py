@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from starlette.concurrency import run_in_threadpool
 
-from cloud.consents.usecases import erase_what_was_withdrawn
+from cloud.consents.usecases import erase_what_was_withdrawn, note_expiries
 from cloud.notices.ports import Mailer
 from cloud.notices.usecases import send_due_letters
 from cloud.readings.retention import expire_readings
@@ -47,6 +47,11 @@ def usual_chores(services: Services, mailer: Mailer) -> tuple[Chore, ...]:
             name="erasures",
             every_s=10.0,
             work=lambda: erase_what_was_withdrawn(database, store, clock()),
+        ),
+        Chore(
+            name="expiries",
+            every_s=86_400.0,
+            work=lambda: note_expiries(database, services.keys.coop, clock()),
         ),
         Chore(name="compaction", every_s=60.0, work=store.compact),
         Chore(

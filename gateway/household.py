@@ -114,7 +114,7 @@ def narrow(
 def withdraw(
     store: SqliteOutbox, identity: Identity, *, consent_id: str, now: datetime
 ) -> ConsentBook:
-    """End a consent; what was not sent is erased.
+    """End a consent; what was not sent is erased. One that ran out can be ended too.
 
     Raises:
         NotPaired: There is no household yet.
@@ -122,7 +122,7 @@ def withdraw(
     """
     book = current_book(store, identity)
     grant = book.grants.get(consent_id)
-    if grant is None or grant.is_dead:
+    if grant is None or grant.is_withdrawn:
         raise _unknown(book, consent_id)
     return _change(store, identity, book, consent_id, EventType.WITHDRAWN, terms=None, now=now)
 

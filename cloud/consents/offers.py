@@ -56,6 +56,30 @@ TEMPLATES = msgspec.json.Decoder(OfferTemplate)
 """Made at import, because two threads that first meet a record at once can crash msgspec."""
 
 
+def notice_hash(template: OfferTemplate) -> str:
+    """SHA-256 of the exact text shown, hex."""
+    return hashlib.sha256(template.notice_text.encode()).hexdigest()
+
+
+def given_beyond(terms: Terms, template: OfferTemplate, now: datetime) -> tuple[str, ...]:
+    """Name the terms that give more than an offer asks for; none if it asks for all of them.
+
+    Which meters, and from when on, is the household's own choice.
+    """
+    asked = offer_of(template, now).terms
+    beyond = {
+        "purpose": terms.purpose != asked.purpose,
+        "quantities": not set(terms.quantities) <= set(asked.quantities),
+        "resolution": terms.resolution.is_finer_than(asked.resolution),
+        "recipients": not set(terms.recipients) <= set(asked.recipients),
+        "release": terms.release.width > asked.release.width,
+        "group_min": terms.group_min < asked.group_min,
+        "valid_to": terms.valid_to > now + timedelta(days=template.valid_days),
+        "retention_days": terms.retention_days > asked.retention_days,
+    }
+    return tuple(name for name, gives_more in beyond.items() if gives_more)
+
+
 def offer_of(template: OfferTemplate, now: datetime) -> ConsentOffer:
     """Date a template: valid from the start of the day (UTC) in which it is shown."""
     start = now.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -78,7 +102,7 @@ def offer_of(template: OfferTemplate, now: datetime) -> ConsentOffer:
                 notice_id=template.offer_id,
                 version=template.notice_version,
                 language=template.language,
-                sha256=hashlib.sha256(template.notice_text.encode()).hexdigest(),
+                sha256=notice_hash(template),
             ),
         ),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,6 +23,7 @@ from sqlalchemy import (
     select,
 )
 
+from cloud.consents.offers import TEMPLATES, notice_hash
 from cloud.database import UtcTime, metadata
 from gateway.wire.consent import Authority
 from gateway.wire.signing import SignedMessage
@@ -64,6 +66,17 @@ consent_offers = Table(
     Column("published_at", UtcTime, nullable=False),
     Column("log_index", BigInteger, nullable=False),
 )
+
+consent_notices = Table(
+    "consent_notices",
+    metadata,
+    Column("template_sha256", String(64), primary_key=True),
+    Column("notice_sha256", String(64), nullable=False),
+    Column("template", Text, nullable=False),
+    Column("published_at", UtcTime, nullable=False),
+    Index("ix_consent_notices_notice_sha256", "notice_sha256"),
+)
+"""Every offer that was ever on the table, because a home may say yes to one it got days ago."""
 
 stream_erasures = Table(
     "stream_erasures",
@@ -214,8 +227,9 @@ def receipts_of(connection: Connection, household: str, consent_id: str) -> list
 
 
 def put_offer(connection: Connection, offer: StoredOffer, *, published_at: datetime) -> None:
-    """Put an offer on the table, in place of an older one with its id."""
+    """Put an offer on the table, in place of an older one with its id, and keep it for ever."""
     delete_offer(connection, offer.offer_id)
+    _keep_notice(connection, offer.template, published_at)
     connection.execute(
         consent_offers.insert().values(
             offer_id=offer.offer_id,
@@ -225,6 +239,32 @@ def put_offer(connection: Connection, offer: StoredOffer, *, published_at: datet
             log_index=offer.log_index,
         )
     )
+
+
+def _keep_notice(connection: Connection, template: str, published_at: datetime) -> None:
+    name = hashlib.sha256(template.encode()).hexdigest()
+    known = select(consent_notices.c.template_sha256).where(
+        consent_notices.c.template_sha256 == name
+    )
+    if connection.execute(known).first() is None:
+        connection.execute(
+            consent_notices.insert().values(
+                template_sha256=name,
+                notice_sha256=notice_hash(TEMPLATES.decode(template)),
+                template=template,
+                published_at=published_at,
+            )
+        )
+
+
+def templates_of_notice(connection: Connection, notice_sha256: str) -> list[str]:
+    """Every offer that was ever made with a text, newest first, as JSON of `OfferTemplate`."""
+    rows = connection.execute(
+        select(consent_notices.c.template)
+        .where(consent_notices.c.notice_sha256 == notice_sha256)
+        .order_by(consent_notices.c.published_at.desc())
+    )
+    return [row.template for row in rows]
 
 
 def delete_offer(connection: Connection, offer_id: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +13,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection
 
 from cloud.consents import repository
-from cloud.consents.offers import OFFERS_MAX, TEMPLATES, OfferTemplate, offer_of
+from cloud.consents.offers import (
+    OFFERS_MAX,
+    TEMPLATES,
+    OfferTemplate,
+    given_beyond,
+    notice_hash,
+    offer_of,
+)
 from cloud.consents.repository import StoredEvent, StoredOffer
 from cloud.consents.standing import Standing, stand
 from cloud.database import Database
@@ -27,6 +33,7 @@ from gateway.wire.consent import (
     ConsentEvent,
     EventType,
     Grant,
+    Terms,
     apply_event,
     decode_event,
     encode_event,
@@ -40,6 +47,9 @@ EVENTS_MAX = 5_000
 
 LATE_ARRIVALS = timedelta(minutes=2)
 """A batch checked just before a withdrawal is on disk by then; the erasure runs once more."""
+
+EXPIRY_NOTED_AFTER = timedelta(days=7)
+"""A renewal made at home while the line was dead may still be on its way until then."""
 
 ALL_PURPOSES = "*"
 """In an erasure: everything of the home, because the home itself is erased."""
@@ -85,7 +95,8 @@ def keep_home_event(
     Raises:
         BadSignature: Not signed by this gateway.
         MalformedMessage: No consent event.
-        BadConsentEvent: Another household's, or it does not follow from what is on record.
+        BadConsentEvent: Another household's, it does not follow from what is on record, or it
+            gives more than the text it cites asks for.
     """
     payload = open_message(message, DOMAIN_CONSENT, public_key)
     event = decode_event(payload)
@@ -95,6 +106,8 @@ def keep_home_event(
     for known in on_record:
         if known.version == event.version and known.payload == payload:
             return known
+    if event.terms is not None and event.event is not EventType.NARROWED:
+        _require_asked_for(connection, event.consent_id, event.terms, now)
     return _append(connection, on_record, message, household, Authority.HOME, now)
 
 
@@ -109,11 +122,15 @@ def withdraw_consent(
 ) -> StoredEvent:
     """Withdraw a consent from the web, and order its streams to be erased.
 
+    One that ran out can be withdrawn too, because what was sent under it is still kept.
+
     Raises:
         NotFound: The home never gave it.
-        StateConflict: It is withdrawn or expired already.
+        StateConflict: It is withdrawn already.
     """
-    on_record, grant = _live(connection, household, consent_id)
+    on_record, grant = _on_record(connection, household, consent_id)
+    if grant.is_withdrawn:
+        raise _over(consent_id)
     event = ConsentEvent(
         consent_id=consent_id,
         version=grant.version + 1,
@@ -125,6 +142,30 @@ def withdraw_consent(
     )
     message = sign_message(key, DOMAIN_CONSENT, encode_event(event))
     return _append(connection, on_record, message, household, Authority.COOP, now)
+
+
+def note_expiries(database: Database, key: Ed25519PrivateKey, now: datetime) -> int:
+    """Put the end of every consent that ran out on record, signed by the co-op.
+
+    Nothing passes after its end in any case, because both sides look at the dates. The event makes
+    it plain in the record, in the log and in the gateway's book.
+
+    Returns:
+        How many ran out.
+    """
+    with database.reading() as connection:
+        homes = [home.household for home in members.all_households(connection)]
+    noted = 0
+    for household in homes:
+        with database.reading() as connection:
+            over = _ran_out(connection, household, now)
+        if over:
+            with database.transaction() as connection:
+                noted += sum(
+                    _note_expiry(connection, household, grant, key, now)
+                    for grant in _ran_out(connection, household, now)
+                )
+    return noted
 
 
 def narrow_consent(
@@ -145,7 +186,9 @@ def narrow_consent(
         BadInput: Nothing changes.
         BadConsentEvent: It would give more than before.
     """
-    on_record, grant = _live(connection, household, consent_id)
+    on_record, grant = _on_record(connection, household, consent_id)
+    if grant.is_dead:
+        raise _over(consent_id)
     terms = msgspec.structs.replace(grant.terms, **narrowing.changes)
     if terms == grant.terms:
         raise BadInput("nothing would change; say what shall be narrower")
@@ -212,7 +255,7 @@ def publish_offers(
                 "offer": template.offer_id,
                 "version": template.notice_version,
                 "language": template.language,
-                "sha256": hashlib.sha256(template.notice_text.encode()).hexdigest(),
+                "sha256": notice_hash(template),
             },
             at=now,
         )
@@ -266,18 +309,71 @@ def erase_what_was_withdrawn(database: Database, store: ReadingStore, now: datet
     return erased
 
 
-def _live(
+def _require_asked_for(
+    connection: Connection, consent_id: str, terms: Terms, now: datetime
+) -> None:
+    """Refuse a yes to more than the household was told: what it read is what it agreed to."""
+    published = repository.templates_of_notice(connection, terms.notice.sha256)
+    beyond = [given_beyond(terms, TEMPLATES.decode(template), now) for template in published]
+    if not beyond:
+        raise BadConsentEvent(
+            consent_id=consent_id, problem="it cites a text that was never published here"
+        )
+    if all(beyond):
+        raise BadConsentEvent(
+            consent_id=consent_id,
+            problem=f"it gives more than the text it cites asks for: {', '.join(beyond[0])}",
+        )
+
+
+def _ran_out(connection: Connection, household: str, now: datetime) -> list[Grant]:
+    return [
+        grant
+        for grant in grants_of(connection, household).values()
+        if not grant.is_dead and grant.terms.valid_to + EXPIRY_NOTED_AFTER <= now
+    ]
+
+
+def _note_expiry(
+    connection: Connection,
+    household: str,
+    grant: Grant,
+    key: Ed25519PrivateKey,
+    now: datetime,
+) -> bool:
+    event = ConsentEvent(
+        consent_id=grant.consent_id,
+        version=grant.version + 1,
+        prev=grant.head,
+        household=household,
+        event=EventType.EXPIRED,
+        at=now,
+        actor="co-op",
+    )
+    message = sign_message(key, DOMAIN_CONSENT, encode_event(event))
+    on_record = repository.events_of(connection, household, grant.consent_id)
+    try:
+        _append(connection, on_record, message, household, Authority.COOP, now)
+    except (NotFound, StateConflict) as fault:
+        log.warning("the end of a consent was not put on record: %s", fault)
+        return False
+    return True
+
+
+def _on_record(
     connection: Connection, household: str, consent_id: str
 ) -> tuple[list[StoredEvent], Grant]:
     on_record = repository.events_of(connection, household, consent_id)
     if not on_record:
         raise NotFound(f"consent {consent_id!r}")
     grant = _fold(on_record)
-    if grant is None or grant.is_dead:
-        raise StateConflict(
-            f"consent {consent_id!r} is over already; a new one can be given at home"
-        )
+    if grant is None:
+        raise NotFound(f"consent {consent_id!r}")
     return on_record, grant
+
+
+def _over(consent_id: str) -> StateConflict:
+    return StateConflict(f"consent {consent_id!r} is over already; a new one can be given at home")
 
 
 def _fold(on_record: list[StoredEvent]) -> Grant | None:
@@ -326,7 +422,8 @@ def _append(
     )
     repository.insert_event(connection, household=household, event=event)
     members.count_consent_event(connection, household)
-    if grant.is_dead:
+    if grant.is_withdrawn:
+        # What a home agreed to until its end is kept for as long as it agreed to.
         repository.insert_erasure(
             connection, household=household, purpose=grant.terms.purpose.value, asked_at=now
         )

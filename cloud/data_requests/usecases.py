@@ -216,7 +216,7 @@ def text_of(proposal: StoredProposal) -> ProposalText:
 
 def _is_covered(grants: Mapping[str, Grant], text: ProposalText, homes_min: int) -> bool:
     return any(
-        not grant.is_dead
+        not grant.is_withdrawn
         and grant.terms.purpose == text.purpose
         and grant.terms.valid_from <= text.period_start
         and grant.terms.valid_to >= text.period_end

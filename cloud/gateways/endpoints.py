@@ -245,6 +245,7 @@ def _sync(services: Services, signed: SignedRequest) -> SyncAnswer:
         checkpoint=checkpoint,
         consistency=tuple(item.hex() for item in consistency),
         offers=synced.offers,
+        refused=synced.refused,
     )
 
 

@@ -29,6 +29,7 @@ from gateway.wire.session import (
     ConsentOffer,
     KnownConsent,
     PairRequest,
+    RefusedConsent,
     RotateRequest,
     SyncRequest,
     WithdrawalReceipt,
@@ -44,6 +45,8 @@ from gateway.wire.signing import (
     open_message,
     public_key_from_text,
 )
+
+REASON_CHARS_MAX = 200
 
 log = logging.getLogger("commonwatt.gateways")
 
@@ -73,7 +76,7 @@ class KeptEvents:
     """
 
     accepted: list[KnownConsent]
-    refused: list[KnownConsent]
+    refused: list[RefusedConsent]
 
     def shared(self, claimed: tuple[KnownConsent, ...]) -> dict[str, int]:
         """Newest version of each consent that gateway and cloud hold in common.
@@ -84,8 +87,9 @@ class KeptEvents:
         known = {item.consent_id: item.version for item in claimed}
         for item in self.accepted:
             known[item.consent_id] = max(item.version, known.get(item.consent_id, 0))
-        for item in self.refused:
-            known[item.consent_id] = min(item.version - 1, known.get(item.consent_id, 0))
+        for refused in self.refused:
+            before = known.get(refused.consent_id, 0)
+            known[refused.consent_id] = min(refused.version - 1, before)
         return known
 
 
@@ -96,6 +100,7 @@ class Synced:
     Args:
         gateway: Who synced, as known before.
         accepted: Home-made events that are on record now.
+        refused: Home-made events that are not.
         events: Events the gateway does not hold yet.
         offers: What the co-op asks for.
         checkpoint_size: Size of the log the gateway verified last.
@@ -103,6 +108,7 @@ class Synced:
 
     gateway: Gateway
     accepted: tuple[KnownConsent, ...]
+    refused: tuple[RefusedConsent, ...]
     events: tuple[SignedMessage, ...]
     offers: tuple[ConsentOffer, ...]
     checkpoint_size: int
@@ -187,8 +193,8 @@ def trusted_gateway(connection: Connection, key_id: str) -> Gateway:
 def sync_gateway(connection: Connection, request: SignedRequest, now: datetime) -> Synced:
     """Take home-made consent events in, and say what is new here.
 
-    An event that cannot be taken never stops the others or the sync: it is not named in
-    `accepted`, and the gateway finds the events it does not know in `events`.
+    An event that cannot be taken never stops the others or the sync: it is named in `refused`
+    with the reason, and the gateway finds the events it does not know in `events`.
 
     Raises:
         MalformedMessage: Not a sync request.
@@ -218,6 +224,7 @@ def sync_gateway(connection: Connection, request: SignedRequest, now: datetime) 
     return Synced(
         gateway=gateway,
         accepted=tuple(kept.accepted),
+        refused=tuple(kept.refused),
         events=tuple(
             consents.events_newer_than(connection, gateway.household, kept.shared(said.known))
         ),
@@ -326,7 +333,13 @@ def _keep_events(
             )
         except (BadConsentEvent, BadSignature, StateConflict) as fault:
             log.warning("consent event refused gateway=%s cause=%s", gateway.gateway, fault)
-            kept.refused.append(named)
+            kept.refused.append(
+                RefusedConsent(
+                    consent_id=event.consent_id,
+                    version=event.version,
+                    reason=str(fault)[:REASON_CHARS_MAX],
+                )
+            )
             continue
         kept.accepted.append(named)
     return kept

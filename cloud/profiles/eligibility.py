@@ -68,7 +68,7 @@ def _fitting(
     return [
         grant
         for grant in grants.values()
-        if not grant.is_dead
+        if not grant.is_withdrawn
         and grant.terms.purpose is purpose
         and quantity in grant.terms.quantities
         and grant.terms.release.width >= release.width

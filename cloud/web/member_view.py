@@ -257,7 +257,7 @@ def consent_rows(
         note = ""
         if grant is not None and not is_on:
             since = grant.since.astimezone(ZoneInfo(zone))
-            note = f"Withdrawn on {since.day} {since:%b %Y}." if grant.is_dead else "Ran out."
+            note = f"Withdrawn on {since.day} {since:%b %Y}." if grant.is_withdrawn else "Ran out."
         rows.append(
             ConsentRow(
                 consent_id=offer.offer_id,

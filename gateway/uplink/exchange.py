@@ -267,6 +267,8 @@ class Uplink:
 
     def _take_answer(self, request: SyncRequest, answer: SyncAnswer, household: str) -> None:
         self._store.acknowledge(answer.accepted, request.receipts)
+        for refused in answer.refused:
+            log.warning("the co-op did not take a consent change made here: %s", refused.reason)
         book, _ = self._store.book(household)
         for message in answer.events:
             book = self._take_event(book, message)

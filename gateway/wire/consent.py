@@ -166,8 +166,13 @@ class Grant(WireRecord, frozen=True, kw_only=True):
 
     @property
     def is_dead(self) -> bool:
-        """Whether it grants nothing any more."""
+        """Whether it lets nothing new leave any more."""
         return self.state in (EventType.WITHDRAWN, EventType.EXPIRED)
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether it was taken back, so that not even what it let in before may stay."""
+        return self.state is EventType.WITHDRAWN
 
     @property
     def reference(self) -> str:
@@ -228,7 +233,7 @@ def apply_event(grant: Grant | None, payload: bytes, authority: Authority) -> Gr
     Raises:
         MalformedMessage: The payload is no consent event.
         BadConsentEvent: It skips or repeats a version, cites another past, changes the household
-            or the purpose, or widens without a key of the home.
+            or the purpose, expires before its end, or widens without a key of the home.
     """
     event = decode_event(payload)
     _check_chain(grant, event)
@@ -268,7 +273,8 @@ def why_withheld(
 ) -> Withheld | None:
     """Say why an interval may not pass under a grant, or None if it may.
 
-    The gateway asks before anything is written, the cloud asks again at its door.
+    A grant that is on record as expired still covers the time it was given for: an interval may be
+    late. The gateway asks before anything is written, the cloud asks again at its door.
 
     Args:
         grant: The grant that is cited, if there is one.
@@ -281,8 +287,7 @@ def why_withheld(
         return Withheld.NO_GRANT
     terms = grant.terms
     tests = (
-        (grant.state is EventType.WITHDRAWN, Withheld.WITHDRAWN),
-        (grant.state is EventType.EXPIRED, Withheld.EXPIRED),
+        (grant.is_withdrawn, Withheld.WITHDRAWN),
         (stream.purpose != terms.purpose, Withheld.PURPOSE_NOT_GRANTED),
         (stream.meter not in terms.meters, Withheld.METER_NOT_GRANTED),
         (stream.quantity not in terms.quantities, Withheld.QUANTITY_NOT_GRANTED),
@@ -315,6 +320,12 @@ def _terms_after(grant: Grant | None, event: ConsentEvent, authority: Authority)
             raise BadConsentEvent(
                 consent_id=event.consent_id,
                 problem="a withdrawal needs an earlier grant and carries no terms",
+            )
+        if event.event is EventType.EXPIRED and (grant.is_dead or event.at < grant.terms.valid_to):
+            raise BadConsentEvent(
+                consent_id=event.consent_id,
+                problem=f"it says expired, but the consent is over already or lasts until "
+                f"{grant.terms.valid_to.isoformat()}",
             )
         return grant.terms
     if event.terms is None:

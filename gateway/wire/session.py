@@ -90,6 +90,20 @@ class KnownConsent(WireRecord, frozen=True, kw_only=True):
     version: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 
 
+class RefusedConsent(WireRecord, frozen=True, kw_only=True):
+    """A home-made event that the cloud did not put on record.
+
+    Args:
+        consent_id: Which consent.
+        version: Which version.
+        reason: Why, in words.
+    """
+
+    consent_id: ConsentId
+    version: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+    reason: ShortText
+
+
 class WithdrawalReceipt(WireRecord, frozen=True, kw_only=True):
     """What a gateway did when a consent died. Signed (`DOMAIN_RECEIPT`).
 
@@ -135,7 +149,7 @@ class SyncRequest(WireRecord, frozen=True, kw_only=True):
     software: ShortText
 
 
-class SyncAnswer(WireRecord, frozen=True, kw_only=True):
+class SyncAnswer(WireRecord, frozen=True, kw_only=True, omit_defaults=True):
     """The cloud's answer.
 
     Args:
@@ -145,6 +159,7 @@ class SyncAnswer(WireRecord, frozen=True, kw_only=True):
         checkpoint: Signed note of the log's newest checkpoint.
         consistency: Proof from `checkpoint_size` to the new size: hex hashes, RFC 6962.
         offers: What the co-op asks for.
+        refused: Home-made events that are not on record, each with its reason; absent if none.
     """
 
     now: AwareTime
@@ -153,6 +168,7 @@ class SyncAnswer(WireRecord, frozen=True, kw_only=True):
     checkpoint: str
     consistency: tuple[HexHash, ...]
     offers: tuple[ConsentOffer, ...]
+    refused: Annotated[tuple[RefusedConsent, ...], msgspec.Meta(max_length=256)] = ()
 
 
 class RotateRequest(WireRecord, frozen=True, kw_only=True):

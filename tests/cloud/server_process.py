@@ -21,7 +21,7 @@ from cloud.gateways import repository as gateways
 from cloud.gateways.usecases import _new_gateway
 from cloud.keys import load_or_make_keys
 from cloud.members.usecases import add_household
-from cloud.settings import load_settings
+from cloud.settings import Settings, load_settings
 from gateway.wire.consent import Terms
 from gateway.wire.signing import public_bytes
 from tests.cloud.coop_builder import HomeGateway
@@ -79,10 +79,12 @@ class ServerProcess:
         return self._process is not None and self._process.poll() is None
 
 
-def terms_now(coop_name: str = "Co-op") -> Terms:
-    """The group-tariff terms, valid for the last year too."""
+def terms_now() -> Terms:
+    """The group-tariff terms of a new server, valid for the last year too."""
     now = datetime.now(UTC)
-    terms = offer_of(usual_offers(coop_name, group_min=15)[0], now).terms
+    settings = Settings(data_dir=Path())
+    offers = usual_offers(settings.coop_name, group_min=settings.privacy.group_min_inside)
+    terms = offer_of(offers[0], now).terms
     return msgspec.structs.replace(terms, valid_from=terms.valid_from - timedelta(days=365))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 import threading
 from datetime import datetime
@@ -64,6 +65,28 @@ def test_an_older_database_with_data_is_brought_forward(database):
     assert missing_steps(database) == []
     with database.reading() as connection:
         assert connection.scalar(text("SELECT count(*) FROM households")) == 1
+
+
+def test_offers_on_the_table_of_an_older_database_stay_the_texts_a_yes_may_cite(database):
+    from alembic import command
+
+    from cloud.consents.repository import templates_of_notice
+    from cloud.migrations import run
+
+    template = '{"notice_text":"We add you up."}'
+    with database.transaction() as connection:
+        command.upgrade(run._config(connection), "0006")
+        connection.execute(
+            text(
+                "INSERT INTO consent_offers (offer_id, place, template, published_at, log_index)"
+                " VALUES ('o', 0, :template, '2026-01-01 00:00:00', 3)"
+            ),
+            {"template": template},
+        )
+    migrate(database)
+    cited = hashlib.sha256(b"We add you up.").hexdigest()
+    with database.reading() as connection:
+        assert templates_of_notice(connection, cited) == [template]
 
 
 def test_sqlite_is_durable_and_checks_references(database):

@@ -13,10 +13,19 @@ from sqlalchemy import delete, update
 from sqlalchemy.exc import DatabaseError
 
 from cloud.consents import repository
-from cloud.consents.usecases import LATE_ARRIVALS, erase_what_was_withdrawn, grants_of
-from gateway.wire.consent import Authority, EventType, fold
+from cloud.consents.offers import usual_offers
+from cloud.consents.usecases import (
+    EXPIRY_NOTED_AFTER,
+    LATE_ARRIVALS,
+    erase_what_was_withdrawn,
+    grants_of,
+    note_expiries,
+    publish_offers,
+    withdraw_consent,
+)
+from gateway.wire.consent import Authority, EventType, Grant, Terms, apply_event, fold
 from gateway.wire.log_proof import check_inclusion, leaf_hash, read_checkpoint
-from gateway.wire.reading import Resolution
+from gateway.wire.reading import Purpose, Quantity, Resolution
 from gateway.wire.session import KnownConsent
 from gateway.wire.signing import DOMAIN_CONSENT, SignedMessage, open_message, public_bytes
 from tests.cloud.coop_builder import START, HomeGateway
@@ -118,10 +127,140 @@ def test_a_consent_made_at_home_while_the_web_withdrew_loses_and_is_told_why(agr
     assert [json.loads(item.payload)["event"] for item in answer.events] == ["withdrawn"]
 
 
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"resolution": Resolution.MINUTE}, "resolution"),
+        ({"recipients": ("coop", "supplier", "data broker")}, "recipients"),
+        ({"group_min": 14}, "group_min"),
+        ({"retention_days": 501}, "retention_days"),
+        ({"quantities": (Quantity.IMPORT_WH, Quantity.EV_WH)}, "quantities"),
+        ({"purpose": Purpose.RESEARCH, "retention_days": 9_000}, "purpose, retention_days"),
+        ({"valid_to": START + timedelta(days=366)}, "valid_to"),
+    ],
+)
+def test_a_yes_to_more_than_the_cited_text_asks_for_is_refused_by_name(
+    coop, member, terms, changed, named
+):
+    gateway, _browser = member
+    wide = gateway.event(EventType.GIVEN, msgspec.structs.replace(terms, **changed))
+    answer = gateway.sync(wide)
+    assert answer.accepted == ()
+    assert [item.reason for item in answer.refused] == [
+        f"consent group-tariff: it gives more than the text it cites asks for: {named}"
+    ]
+    with coop.services.database.reading() as connection:
+        assert grants_of(connection, gateway.household) == {}
+
+
+def test_a_renewal_may_not_give_more_than_its_text_either(agreed, terms):
+    gateway, _browser = agreed
+    wide = msgspec.structs.replace(terms, retention_days=501)
+    answer = gateway.sync(gateway.event(EventType.RENEWED, wide))
+    assert (answer.accepted, len(answer.refused)) == ((), 1)
+
+
+def test_a_yes_to_less_or_to_other_meters_is_taken(member, terms):
+    gateway, _browser = member
+    less = msgspec.structs.replace(
+        terms, meters=("attic", "garage"), resolution=Resolution.DAY, group_min=99
+    )
+    assert gateway.give(less).version == 1
+
+
+def test_a_text_that_was_never_published_cannot_be_agreed_to(member, terms):
+    gateway, _browser = member
+    notice = msgspec.structs.replace(terms.notice, sha256="0" * 64)
+    answer = gateway.sync(
+        gateway.event(EventType.GIVEN, msgspec.structs.replace(terms, notice=notice))
+    )
+    assert "never published" in answer.refused[0].reason
+
+
+def test_a_yes_to_an_offer_that_was_replaced_since_is_taken(coop, member, terms):
+    gateway, _browser = member
+    narrower = msgspec.structs.replace(
+        usual_offers("Co-op", group_min=15)[0], notice_text="Less.", retention_days=10
+    )
+    with coop.services.database.transaction() as connection:
+        publish_offers(connection, [narrower], now=coop.clock())
+    assert gateway.give(terms).version == 1
+
+
+def test_a_consent_that_ran_out_is_put_on_record_as_expired_on_both_sides(coop, agreed, terms):
+    gateway, _browser = agreed
+    coop.clock.turn(days=364)
+    assert expire(coop) == 0
+    coop.clock.turn(days=EXPIRY_NOTED_AFTER.days + 1)
+    assert (expire(coop), expire(coop)) == (1, 0)
+    events = gateway.sync(known=KNOWN).events
+    payload = open_message(events[0], DOMAIN_CONSENT, public_bytes(coop.services.keys.coop))
+    at_home = apply_event(given(gateway, terms), payload, Authority.COOP)
+    assert at_home.state is EventType.EXPIRED
+    with coop.services.database.reading() as connection:
+        assert grants_of(connection, gateway.household)["group-tariff"] == at_home
+
+
+def test_what_came_under_a_consent_stays_when_it_expires_and_goes_when_it_is_withdrawn_then(
+    coop, agreed, terms
+):
+    gateway, _browser = agreed
+    gateway.send(gateway.part(terms, START - timedelta(hours=1), (5, 6)))
+    coop.clock.turn(days=400)
+    assert expire(coop) == 1
+    erase_what_was_withdrawn(coop.services.database, coop.services.store, coop.clock())
+    assert coop.services.store.counts().intervals_distinct == 2
+    with coop.services.database.transaction() as connection:
+        withdraw_consent(
+            connection,
+            household=gateway.household,
+            consent_id="group-tariff",
+            key=coop.services.keys.coop,
+            now=coop.clock(),
+        )
+    erase_what_was_withdrawn(coop.services.database, coop.services.store, coop.clock())
+    assert coop.services.store.counts().intervals_distinct == 0
+
+
+def test_readings_of_the_time_agreed_to_are_welcome_after_the_expiry_too(coop, agreed, terms):
+    gateway, _browser = agreed
+    coop.clock.turn(days=400)
+    expire(coop)
+    late = gateway.part(terms, terms.valid_to - timedelta(minutes=15), (7, 8))
+    answer = gateway.send(late).parts[0]
+    assert (answer.accepted, [item.reason for item in answer.refused]) == (1, ["expired"])
+
+
+def expire(coop):
+    services = coop.services
+    return note_expiries(services.database, services.keys.coop, coop.clock())
+
+
+def given(gateway, terms):
+    """The grant after a first yes, as the gateway holds it."""
+    return Grant(
+        consent_id="group-tariff",
+        version=1,
+        household=gateway.household,
+        state=EventType.GIVEN,
+        since=START,
+        terms=terms,
+        head=gateway.heads["group-tariff"][1],
+    )
+
+
+def offered(coop):
+    """The terms of each offer on the table."""
+    return {
+        offer["offer_id"]: msgspec.convert(offer["terms"], type=Terms)
+        for offer in coop.client.get("/api/v1/offers").json()
+    }
+
+
 def test_withdrawing_erases_the_streams_of_that_purpose_only(coop, agreed, terms):
     gateway, browser = agreed
-    billing = msgspec.structs.replace(terms, purpose="billing")
-    billing = msgspec.convert(msgspec.to_builtins(billing), type=type(terms))
+    asked = offered(coop)["billing"]
+    billing = msgspec.structs.replace(asked, valid_from=terms.valid_from)
     gateway.give(billing, "billing")
     start = START - timedelta(hours=1)
     gateway.send(

@@ -10,14 +10,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import text as sql
 
-from cloud.consents.usecases import keep_home_event
+from cloud.consents.offers import offer_of, usual_offers
+from cloud.consents.usecases import keep_home_event, publish_offers
 from cloud.data_requests import repository, usecases
 from cloud.data_requests.proposal import NOTICE_TIME, ProposalText, State, Template
 from cloud.erasure import erase_home
 from cloud.errors import NotAllowed, StateConflict
 from cloud.members.roles import Role
 from cloud.members.usecases import add_household
-from gateway.wire.consent import EventType, Terms
+from gateway.wire.consent import EventType
 from gateway.wire.signing import public_bytes
 from tests.cloud.coop_builder import START, HomeGateway
 
@@ -73,16 +74,17 @@ def approved(coop, requester, board):
 
 def agreeing_homes(coop, count):
     """Homes that agreed to research on the whole year of the proposal."""
-    offer = next(
-        item for item in coop.client.get("/api/v1/offers").json() if item["offer_id"] == "research"
+    research = next(
+        offer for offer in usual_offers("Co-op", group_min=15) if offer.offer_id == "research"
     )
-    terms = msgspec.convert(offer["terms"], type=Terms)
+    asked = msgspec.structs.replace(research, group_min=10)
     terms = msgspec.structs.replace(
-        terms,
+        offer_of(asked, coop.clock()).terms,
         valid_from=START - timedelta(days=400),
         valid_to=START + timedelta(days=99),
-        group_min=10,
     )
+    with coop.services.database.transaction() as connection:
+        publish_offers(connection, [asked], now=coop.clock())
     found = []
     with coop.services.database.transaction() as connection:
         for number in range(count):

@@ -16,15 +16,17 @@ from gateway.wire.consent import (
     Grant,
     Release,
     Terms,
+    Withheld,
     apply_event,
     decode_event,
     encode_event,
     event_hash,
     fold,
     is_within,
+    why_withheld,
 )
 from gateway.wire.errors import BadConsentEvent, MalformedMessage
-from gateway.wire.reading import Purpose, Quantity, Resolution
+from gateway.wire.reading import Purpose, Quantity, Resolution, StreamKey
 from tests.gateway.fake_coop import HOUSEHOLD, offer
 
 AT = datetime(2026, 7, 1, tzinfo=UTC)
@@ -104,12 +106,42 @@ def test_the_co_op_cannot_say_yes(kind: EventType) -> None:
 @pytest.mark.parametrize("kind", [EventType.WITHDRAWN, EventType.EXPIRED])
 def test_either_side_may_end_a_grant_and_narrowing_cannot_wake_it(authority, kind) -> None:
     before = given_grant()
-    dead = apply_event(before, event(kind, after=before), authority)
+    dead = apply_event(before, event(kind, after=before, at=BASE.valid_to), authority)
     assert dead.is_dead
     with pytest.raises(BadConsentEvent):
         apply_event(dead, event(EventType.NARROWED, after=dead, told=BASE), Authority.COOP)
     again = apply_event(dead, event(EventType.RENEWED, after=dead, told=BASE), Authority.HOME)
     assert not again.is_dead
+
+
+def test_a_grant_does_not_expire_before_its_end_and_only_once() -> None:
+    before = given_grant()
+    early = event(EventType.EXPIRED, after=before, at=BASE.valid_to - timedelta(seconds=1))
+    with pytest.raises(BadConsentEvent, match="lasts until"):
+        apply_event(before, early, Authority.COOP)
+    dead = apply_event(before, event(EventType.WITHDRAWN, after=before), Authority.HOME)
+    late = event(EventType.EXPIRED, after=dead, at=BASE.valid_to)
+    with pytest.raises(BadConsentEvent, match="over already"):
+        apply_event(dead, late, Authority.COOP)
+
+
+def test_an_expired_grant_still_covers_the_time_it_was_given_for_and_a_withdrawn_one_nothing() -> (
+    None
+):
+    before = given_grant()
+    stream = StreamKey(meter="main", quantity=Quantity.IMPORT_WH, purpose=BASE.purpose)
+
+    def why(grant: Grant, end: datetime) -> Withheld | None:
+        start = end - timedelta(hours=1)
+        return why_withheld(grant, stream=stream, resolution=Resolution.HOUR, start=start, end=end)
+
+    expired = apply_event(
+        before, event(EventType.EXPIRED, after=before, at=BASE.valid_to), Authority.COOP
+    )
+    assert why(expired, BASE.valid_to) is None
+    assert why(expired, BASE.valid_to + timedelta(hours=1)) is Withheld.EXPIRED
+    gone = apply_event(before, event(EventType.WITHDRAWN, after=before), Authority.COOP)
+    assert why(gone, BASE.valid_to) is Withheld.WITHDRAWN
 
 
 def test_events_must_follow_each_other() -> None:
