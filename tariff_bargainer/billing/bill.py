@@ -222,7 +222,10 @@ class _Run:
             return self.main
         if name not in self.metered:
             raise MissingInput(
-                name=name, kind="register", remedy="give its load profile beside the main one"
+                name=name,
+                kind="register",
+                remedy="give its load profile beside the main one (--register NAME=FILE), or say "
+                "that the home has none (NAME=none)",
             )
         return self.metered[name]
 

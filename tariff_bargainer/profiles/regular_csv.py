@@ -117,18 +117,23 @@ def _positions(header: list[str], known: Collection[str]) -> dict[str, int]:
                 problem="the columns are not separated by commas",
                 remedy="save it with commas between columns and decimal points in numbers",
             )
+        if not any(header):
+            raise LoadFileError(
+                line=1, problem="no header", remedy=f"begin with {START_COLUMN},{next(iter(known))}"
+            )
         raise LoadFileError(
             line=1,
-            problem=f"no column {START_COLUMN}",
-            remedy=f"name the column of interval starts {START_COLUMN}",
+            problem=f"no column {START_COLUMN} among {', '.join(header)[:120]}",
+            remedy=f"name the column of interval starts {START_COLUMN}, and the others "
+            f"{', '.join(known)}",
         )
     positions: dict[str, int] = {}
     for position, name in enumerate(header):
         if name != START_COLUMN and name not in known:
             raise LoadFileError(
                 line=1,
-                problem=f"column {name!r} is not known",
-                remedy=f"use {START_COLUMN} and some of {', '.join(known)}",
+                problem=f"column {name!r} is not known" if name else "a column has no name",
+                remedy=f"take it out; use {START_COLUMN} and some of {', '.join(known)}",
             )
         if name in positions:
             raise LoadFileError(

@@ -42,7 +42,9 @@ def test_empty_cell_is_missing_not_zero() -> None:
 
 ROW = "2018-01-01T00:00:00Z,1\n2018-01-01T01:00:00Z,1\n"
 FAULTS = {
-    "": (1, "no column interval_start"),
+    "": (1, "no header"),
+    "TYPE,DATE,USAGE\n": (1, "no column interval_start among type, date, usage"),
+    ",interval_start,import_wh\n": (1, "a column has no name"),
     "interval_start,load\n": (1, "'load' is not known"),
     "interval_start;import_kwh\n2018-01-01T00:00:00Z;1,5\n": (1, "separated by commas"),
     "interval_start\n" + "2018-01-01T00:00:00Z\n2018-01-01T01:00:00Z\n": (1, "0 import columns"),
