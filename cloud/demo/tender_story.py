@@ -7,10 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 import httpx
-import pandas as pd
 
 from cloud.demo.made_up import (
     CURRENCY,
@@ -28,6 +26,7 @@ from cloud.errors import ReleaseRefused
 from cloud.members.roles import Person
 from cloud.negotiations import repository
 from cloud.negotiations.pricing import TenderPlan, read_mandate
+from cloud.negotiations.released_load import load_of
 from cloud.negotiations.repository import StoredOffer, Tender
 from cloud.negotiations.usecases import open_tender, talk_with
 from cloud.profiles.eligibility import consenting_homes
@@ -40,7 +39,6 @@ from tariff_bargainer.bargaining.simulated_supplier import SimulatedSupplier
 from tariff_bargainer.bargaining.supplier_cost import FloorAssumptions
 
 ROUNDS_MAX = 4
-WINTER_MONTHS, SUMMER_MONTHS = (12, 1, 2), (6, 7, 8)
 
 Say = Callable[[str], None]
 
@@ -119,7 +117,7 @@ def open_street_tender(
         rounds_max=ROUNDS_MAX,
         spot_per_mwh=spot_prices_per_mwh(window.start, steps, STEP_S, seed),
         assumptions=FloorAssumptions(**FLOOR_ASSUMPTIONS),  # type: ignore[arg-type]  # scenarios is whole
-        load=load_of(released.frame),
+        load=load_of(released, timezone=ZONE),
     )
     return open_tender(
         services.database,
@@ -129,35 +127,6 @@ def open_street_tender(
         zone=ZONE,
         now=cloud.time.now(),
     )
-
-
-def load_of(frame: pd.DataFrame) -> dict[str, Any]:
-    """What pages and the tender pack draw of a released typical day."""
-    cells = frame.reset_index()
-    cells["group_w"] = cells["mean_w_per_home"] * cells["homes"]
-    if "hour" not in cells:
-        return {}
-    workdays = cells[cells["day_type"] == "weekday"]
-
-    def by_hour(part: pd.DataFrame) -> list[float]:
-        hourly = part.groupby("hour")["group_w"].mean().reindex(range(24)).ffill()
-        return [round(float(watts), 1) for watts in hourly]
-
-    column = "month" if "month" in cells else "season"
-    winter, summer = (
-        (WINTER_MONTHS, SUMMER_MONTHS) if column == "month" else (("winter",), ("summer",))
-    )
-    evening = cells["hour"].isin([17, 18, 19, 20])
-    return {
-        "cells_w": {
-            "winter": by_hour(workdays[workdays[column].isin(winter)]),
-            "summer": by_hour(workdays[workdays[column].isin(summer)]),
-        },
-        "peak_w": round(float(cells["group_w"].max()), 1),
-        "evening_share": round(
-            float(cells.loc[evening, "energy_wh"].sum() / cells["energy_wh"].sum()), 4
-        ),
-    }
 
 
 def play_rounds(

@@ -9,11 +9,14 @@ from __future__ import annotations
 import csv
 import json
 import math
+from datetime import datetime, timedelta
 from html import escape
 from io import StringIO
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from cloud.errors import StateConflict
+from cloud.negotiations.released_load import LoadRow, load_rows, step_in_words
 from tariff_bargainer.bargaining.pack_pdf import html_to_pdf
 from tariff_bargainer.bargaining.tender_pack import OFFER_SCHEMA
 from tariff_bargainer.errors import MissingExtra
@@ -24,6 +27,11 @@ if TYPE_CHECKING:
 FORMAT = "commonwatt-tender-summary/1"
 SEASONS = ("winter", "summer")
 HOURS = 24
+DAY_TYPE_WORDS = {"weekday": "working days", "weekend": "weekends"}
+MONTH_NAMES = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September",
+    "October", "November", "December",
+)  # fmt: skip
 CHART_WIDTH, CHART_HEIGHT = 640.0, 220.0
 COLOURS = {"winter": "#0b6aa2", "summer": "#b86a00"}
 DASHES = {"winter": "", "summer": "7 4"}
@@ -52,6 +60,10 @@ def pack_json(tender: Tender, *, issuer: str) -> str:
         "rounds_max": tender.rounds_max,
         "green_share_min": str(tender.mandate["green_share_min"]),
         "load": {
+            "step": tender.load.get("step"),
+            "finer_steps_refused": tender.load.get("finer_steps_refused", []),
+            "timezone": tender.load.get("timezone"),
+            "rows": [_row(one) for one in load_rows(tender.load)],
             "typical_working_day_mean_w": _load_w(tender),
             "highest_mean_w": tender.load.get("peak_w"),
             "evening_share": tender.load.get("evening_share"),
@@ -62,8 +74,17 @@ def pack_json(tender: Tender, *, issuer: str) -> str:
 
 
 def pack_csv(tender: Tender) -> str:
-    """The released typical working day: a line per season and hour, mean power of all homes [W]."""
+    """Every released figure, a line each: mean power of all homes together [W].
+
+    A tender that was opened before all figures were kept has its typical working days only.
+    """
     text = StringIO()
+    rows = [_row(one) for one in load_rows(tender.load)]
+    if rows:
+        table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+        return text.getvalue()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("season", "hour", "mean_w", "homes"))
     for season, watts in _load_w(tender).items():
@@ -94,9 +115,10 @@ def pack_html(tender: Tender, *, issuer: str) -> str:
     rows = {
         "Homes": f"{tender.homes:,}",
         "Use in the replayed window": f"{tender.energy_wh / 1e6:,.1f} MWh",
-        "Replayed window": f"{tender.window_start:%d %B %Y} to {tender.window_end:%d %B %Y}",
-        "Supply from": f"{tender.supply_from:%d %B %Y}",
-        "Offers until": f"{tender.closes_at:%d %B %Y, %H:%M} UTC",
+        "Replayed window": f"{_day(tender, tender.window_start)} to "
+        f"{_day(tender, tender.window_end - timedelta(seconds=1))}",
+        "Supply from": _day(tender, tender.supply_from),
+        "Offers until": f"{tender.closes_at.day} {tender.closes_at:%B %Y, %H:%M} UTC",
         "Currency": tender.currency,
         "Renewable share": f"at least {green:.0%}" if green else "not required",
         "Rounds": f"at most {tender.rounds_max} with each supplier",
@@ -123,8 +145,29 @@ accept; two members of the board sign.</p>
 <code>/api/v1/tenders/{escape(tender.tender_id)}/offers</code> before the deadline. It names the
 supplier, the term in months, the renewable share and the complete tariff. A condition that is not
 in the form cannot be weighed. The JSON file of this pack holds the schema.</p>
+{_hours(list(load_rows(tender.load)), str(tender.load.get("timezone") or ""))}
 </body></html>
 """
+
+
+def _day(tender: Tender, at: datetime) -> str:
+    """A day on the clock of the load, as windows begin and end at its midnights."""
+    local = at.astimezone(ZoneInfo(str(tender.load.get("timezone") or "UTC")))
+    return f"{local.day} {local:%B %Y}"
+
+
+def _row(one: LoadRow) -> dict[str, Any]:
+    part = "month" if isinstance(one.part, int) else "season"
+    hour = {} if one.hour is None else {"hour": one.hour}
+    return {
+        part: one.part,
+        "day_type": one.day_type,
+        **hour,
+        "mean_w": one.mean_w,
+        "energy_wh": one.energy_wh,
+        "hours": one.hours,
+        "homes": one.homes,
+    }
 
 
 def _load_w(tender: Tender) -> dict[str, list[float]]:
@@ -134,8 +177,73 @@ def _load_w(tender: Tender) -> dict[str, list[float]]:
 
 def _load_part(tender: Tender) -> str:
     load_w = _load_w(tender)
-    if not load_w:
+    rows = list(load_rows(tender.load))
+    if not load_w and not rows:
         return "<p>No load profile has been released for this tender.</p>"
+    words = f"<p>{escape(step_in_words(tender.load))}</p>" if rows else ""
+    days = _working_days(tender, load_w, with_table=not rows) if load_w else ""
+    return f"{words}{days}{_months(rows)}"
+
+
+def _months(rows: list[LoadRow]) -> str:
+    """Energy by month or season and kind of day [MWh]."""
+    if not rows:
+        return ""
+    used: dict[int | str, dict[str, float]] = {}
+    for one in rows:
+        part = used.setdefault(one.part, dict.fromkeys(DAY_TYPE_WORDS, 0.0))
+        part[one.day_type] += one.energy_wh / 1e6
+    lines = "".join(
+        f"<tr><th scope='row'>{_part_name(part)}</th>"
+        + "".join(f"<td>{found[kind]:,.2f}</td>" for kind in DAY_TYPE_WORDS)
+        + f"<td>{sum(found.values()):,.2f}</td></tr>"
+        for part, found in used.items()
+    )
+    heads = "".join(f"<th scope='col'>{words}</th>" for words in DAY_TYPE_WORDS.values())
+    return (
+        "<h2>Energy by part of the year, MWh</h2><table class='hours'><thead><tr><th></th>"
+        f"{heads}<th scope='col'>all days</th></tr></thead><tbody>{lines}</tbody></table>"
+    )
+
+
+def _hours(rows: list[LoadRow], timezone: str) -> str:
+    """Mean power by hour and part of the year, a table for each kind of day [kW]."""
+    tables = []
+    parts = list(dict.fromkeys(one.part for one in rows))
+    hours = sorted({one.hour for one in rows if one.hour is not None})
+    wide = " wide" if len(parts) > len(SEASONS) * 2 else ""
+    for kind, words in DAY_TYPE_WORDS.items() if hours else ():
+        mean_w = {(one.part, one.hour): one.mean_w for one in rows if one.day_type == kind}
+        heads = "".join(f"<th scope='col'>{_part_name(part, short=True)}</th>" for part in parts)
+        lines = "".join(
+            f"<tr><th scope='row'>{hour:02d}:00</th>"
+            + "".join(f"<td>{_kw(mean_w.get((part, hour)))}</td>" for part in parts)
+            + "</tr>"
+            for hour in hours
+        )
+        tables.append(
+            f"<h2>Mean power on {words}, kW</h2><table class='grid{wide}'><thead><tr>"
+            f"<th scope='col'>from</th>{heads}</tr></thead><tbody>{lines}</tbody></table>"
+        )
+    if not tables:
+        return ""
+    return "".join(tables) + (
+        f"<p>Hours are those of {escape(timezone)}. Public holidays count as weekends where the "
+        "release names them. The same figures are in the CSV and JSON files of this pack.</p>"
+    )
+
+
+def _kw(mean_w: float | None) -> str:
+    return "–" if mean_w is None else f"{mean_w / 1000:,.1f}"
+
+
+def _part_name(part: int | str, *, short: bool = False) -> str:
+    if isinstance(part, int):
+        return MONTH_NAMES[part - 1][: 3 if short else None]
+    return escape(part)
+
+
+def _working_days(tender: Tender, load_w: dict[str, list[float]], *, with_table: bool) -> str:
     heads = "<th scope='col'>hour</th>" + "".join(f"<th scope='col'>{s}</th>" for s in load_w)
     rows = "".join(
         "<tr>" + "".join(_hour_cells(load_w, at) for at in (hour, hour + HOURS // 2)) + "</tr>"
@@ -144,9 +252,12 @@ def _load_part(tender: Tender) -> str:
     evening = tender.load.get("evening_share")
     words = f" {float(evening):.0%} of the energy is used from 17 to 21 h." if evening else ""
     return (
-        f"<p>Mean power of all homes on a typical working day, in kW; the profile was released as "
-        f"a sum of homes that passed the privacy floor.{words}</p>{_chart(load_w)}"
+        f"<p>Mean power of all homes together on a typical working day, in kW.{words}</p>"
+        f"{_chart(load_w)}"
+    ) + (
         f"<table class='hours'><thead><tr>{heads * 2}</tr></thead><tbody>{rows}</tbody></table>"
+        if with_table
+        else ""
     )
 
 
@@ -215,9 +326,12 @@ p { margin: 0 0 3mm; orphans: 3; widows: 3 }
 table { border-collapse: collapse; width: 100%; break-inside: avoid }
 th { text-align: left; font-weight: 600 }
 td, th { border-bottom: .5pt solid #cfd8db; padding: 1.2mm 2mm 1.2mm 0; vertical-align: top }
-.facts th { width: 55mm; color: #42545e }
+.facts th { width: 62mm; color: #42545e }
 .hours { font-size: 9pt; margin-top: 3mm; font-variant-numeric: tabular-nums }
 .hours td, .hours th { padding: .7mm 6mm .7mm 0; text-align: right; width: 16% }
+.grid { table-layout: fixed; margin-bottom: 3mm; font-size: 9pt; font-variant-numeric: tabular-nums }
+.grid.wide { font-size: 7.5pt }
+.grid td, .grid th { padding: .6mm 1mm .6mm 0; text-align: right }
 svg { width: 100%; height: 66mm; break-inside: avoid }
 code { font-size: 9pt }
 """

@@ -270,7 +270,7 @@ def _big_histogram(tender: Tender, row: OfferRow) -> tuple[list[Bar], list[Tick]
 
 def _load_chart(tender: Tender) -> LoadChart | None:
     cells = tender.load.get("cells_w")
-    if not cells:
+    if not cells or not {"winter", "summer"} <= set(cells):
         return None
     winter = [watts / 1000 for watts in cells["winter"]]
     summer = [watts / 1000 for watts in cells["summer"]]
