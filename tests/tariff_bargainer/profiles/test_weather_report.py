@@ -80,3 +80,15 @@ def test_too_little_history_or_unmatched_days_are_refused():
         fit_weather_model(np.ones(299), np.ones(299))
     with pytest.raises(InvalidProfile, match="one mean temperature"):
         fit_weather_model(np.ones(400), np.ones(399))
+
+
+@pytest.mark.parametrize(("seed", "opendsm_kwh"), [(3, 61888.75), (11, 62228.64), (27, 62033.57)])
+def test_expects_what_opendsm_expects_of_a_colder_winter(seed, opendsm_kwh):
+    # OpenDSM 1.2.7's DailyModel, fitted on the first and asked for the second of the same years;
+    # its figures are written down here because it does not go with the pandas that we use.
+    temperature = weather(seed) - 3.0 * (DAYS >= 365)
+    energy = load(temperature, seed)
+    model = fit_weather_model(energy[:365], temperature[:365])
+    report = report_weather_normalised(model, energy[365:] * 0.92, temperature[365:])
+    assert report.expected_kwh == pytest.approx(opendsm_kwh, rel=2e-4)
+    assert report.saved_share == pytest.approx(1 - report.actual_kwh / opendsm_kwh, abs=2e-4)
