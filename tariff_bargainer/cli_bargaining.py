@@ -29,12 +29,13 @@ from tariff_bargainer.cli_bargaining_input import (
 
 def register(app: typer.Typer) -> None:
     """Add the bargaining commands to the app."""
-    from tariff_bargainer import cli_auction, cli_negotiate, cli_profiles
+    from tariff_bargainer import cli_auction, cli_negotiate, cli_profiles, cli_sharing
 
     cli_profiles.register(app)
     app.command("compare", epilog=COMPARE_EXAMPLE)(compare_command)
     app.command("floor", epilog=FLOOR_EXAMPLE)(floor_command)
     app.command("savings", epilog=SAVINGS_EXAMPLE)(savings_command)
+    cli_sharing.register(app)
     app.add_typer(cli_negotiate.app, name="negotiate")
     app.add_typer(cli_auction.app, name="auction")
 

@@ -356,3 +356,32 @@ def test_a_home_with_gaps_is_named_with_its_folder(street, tmp_path):
 )
 def test_every_command_shows_an_example(command):
     assert "Example: tariff-bargainer" in run(*command, "--help").replace("\n", " ")
+
+
+def test_sharing_is_exact_for_twelve_and_sampled_or_nested_for_more(street, tmp_path):
+    found = json.loads(
+        run("sharing", "--homes", street / "homes", "--price-per-kw", "60", "--json")
+    )
+    assert found["method"] == "exact Shapley values"
+    assert sum(found["shares"].values()) == pytest.approx(found["cost"])
+    assert sum(found["least_core"]) == pytest.approx(found["cost"])
+    assert found["cost"] < found["cost_alone"]
+    assert found["least_core_excess"] <= found["worst_coalition_pays_beyond_its_own"] + 1e-9
+    more = tmp_path / "more"
+    more.mkdir()
+    for home, path in enumerate(sorted((street / "homes").glob("*.csv")) * 2):
+        (more / f"home-{home:02d}.csv").write_text(path.read_text())
+    sampled = json.loads(run("sharing", "--homes", more, "--price-per-kw", "60", "--json"))
+    assert sampled["good_enough"]
+    assert sampled["error_share"] <= 0.01
+    assert sum(sampled["shares"].values()) == pytest.approx(sampled["cost"])
+    nested = json.loads(
+        run("sharing", "--homes", more, "--price-per-kw", "60", "--json",
+            "--archetypes-by", street / "today.toml", "--timezone", "Europe/Vienna")
+    )  # fmt: skip
+    assert sum(one["cost"] for one in nested["archetypes"]) == pytest.approx(nested["cost"])
+    assert sum(one["homes"] for one in nested["archetypes"]) == 24
+    assert "24 homes" in run("sharing", "--homes", more, "--price-per-kw", "60")
+    assert "none.toml" in run(
+        "sharing", "--homes", more, "--price-per-kw", "1", "--archetypes-by", "none.toml", code=2
+    )

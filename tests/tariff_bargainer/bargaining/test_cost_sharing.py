@@ -13,6 +13,7 @@ from tariff_bargainer.bargaining.cost_sharing import (
     imbalance_cost,
     least_core,
     peak_cost,
+    shapley_estimate,
     shapley_exact,
     shapley_sampled,
 )
@@ -59,6 +60,39 @@ def test_twelve_homes_sampled_come_within_one_percent_of_the_total():
         sampled = shapley_sampled(homes, cost, permutations=2000, seed=1)
         assert sampled.sum() == pytest.approx(costs[-1])
         assert np.abs(sampled - shapley_exact(costs)).max() < 0.01 * costs[-1]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_an_estimate_stops_when_it_is_within_one_percent_and_says_so(seed):
+    homes = loads(12, seed=40 + seed, cells=96)
+    for cost in (PEAK, imbalance_cost(50.0, lag=24)):
+        costs = coalition_costs(homes, cost)
+        found = shapley_estimate(homes, cost, seed=seed)
+        error = np.abs(found.values - shapley_exact(costs))
+        assert found.good_enough
+        assert found.error_share <= 0.01
+        assert found.values.sum() == pytest.approx(costs[-1])
+        assert error.max() <= 0.01 * costs[-1]
+        assert (error <= 5 * found.standard_error + 1e-9 * costs[-1]).all()
+
+
+def test_the_stated_error_is_the_error():
+    homes = loads(10, seed=3, cells=48)
+    exact = shapley_exact(coalition_costs(homes, PEAK))
+    runs = [shapley_estimate(homes, PEAK, seed=seed, error_share_max=1.0) for seed in range(40)]
+    spread = np.sqrt(np.mean([(run.values - exact) ** 2 for run in runs], axis=0))
+    stated = np.mean([run.standard_error for run in runs], axis=0)
+    np.testing.assert_allclose(stated, spread, rtol=0.45)
+
+
+def test_an_estimate_that_may_not_look_longer_says_that_it_is_not_good_enough():
+    found = shapley_estimate(
+        loads(12, seed=1), PEAK, error_share_max=1e-6, permutations_max=240, seed=2
+    )
+    assert not found.good_enough
+    assert found.permutations == 240
+    with pytest.raises(NoFairSplit, match="permutations_max"):
+        shapley_estimate(loads(3, seed=1), PEAK, permutations_max=10)
 
 
 def test_many_homes_share_the_whole_cost_and_equals_pay_about_the_same():
