@@ -89,7 +89,7 @@ class Daemon:
             keepers=record_keepers(self.settings),
             last_totals=self.pipeline.last_totals,
             take=self.pipeline.take,
-            note=lambda said: self.store.note(self.watch.now(), "backfill", said),
+            note=lambda said: self._note("backfill", said),
         )
 
     def take(self, sample: Sample) -> None:
@@ -115,23 +115,41 @@ class Daemon:
                 return
             try:
                 await asyncio.to_thread(self.store.commit, commit, generation=self._generation)
-                await asyncio.to_thread(
-                    make_room,
-                    self.store,
-                    intervals_max=self.settings.outbox.intervals_max,
-                    zone=self.settings.zone,
-                    now=self.watch.now(),
-                )
             except StaleBook:
                 self.pipeline.take_back(commit)
-                self.reload_book()
+                self._notice_changes(surely=True)
+                return
             except sqlite3.Error as fault:
-                if self.problems.get("disk") is None:
-                    log.exception("the disk takes nothing; readings wait in memory")
                 self.pipeline.take_back(commit)
-                self.problems["disk"] = str(fault)
-            else:
-                self.problems.pop("disk", None)
+                await self._disk_failed(fault)
+                return
+            # From here on the readings are on disk, whatever becomes of the rest.
+            try:
+                await asyncio.to_thread(self._keep_room)
+            except sqlite3.Error as fault:
+                await self._disk_failed(fault)
+                return
+            if self.problems.pop("disk", None) is not None:
+                log.warning("the disk takes readings again")
+
+    async def _disk_failed(self, fault: sqlite3.Error) -> None:
+        if self.problems.get("disk") is None:
+            log.error("the disk takes nothing (%s); readings wait in memory", fault)
+        self.problems["disk"] = str(fault)
+        await asyncio.to_thread(self.store.give_back_room)
+
+    def _keep_room(self) -> None:
+        """Hold the number of waiting intervals within its limit, and lower while room is scarce."""
+        intervals_max = self.settings.outbox.intervals_max
+        if not self.store.reserve.keep() and self.store.reserve.is_scarce():
+            waiting = self.store.waiting()
+            intervals_max = min(intervals_max, waiting - waiting // 10)
+        make_room(
+            self.store,
+            intervals_max=intervals_max,
+            zone=self.settings.zone,
+            now=self.watch.now(),
+        )
 
     def reload_book(self) -> None:
         """Take on the consents as they are on disk now."""
@@ -180,6 +198,8 @@ class Daemon:
                 task.cancel()
             await asyncio.gather(ended, *tasks, return_exceptions=True)
             await self.flush()
+            if self.pipeline.waiting_in_memory:
+                log.error("stopped with %d intervals unwritten", self.pipeline.waiting_in_memory)
 
     def _serve(self) -> list[asyncio.Task[object]]:
         """Open the local page and the figures; neither must keep the readings from flowing."""
@@ -199,7 +219,7 @@ class Daemon:
         while True:
             try:
                 await make_server(self).serve()
-            except (OSError, SystemExit, GatewayError) as fault:
+            except (OSError, SystemExit, GatewayError, sqlite3.Error) as fault:
                 self.problems[name] = f"cannot be served ({fault})"
                 log.warning("%s cannot be served: %s", name, fault)
             await asyncio.sleep(30)
@@ -273,8 +293,7 @@ class Daemon:
         stepped_s = self.watch.step_s()
         if stepped_s:
             log.warning("the clock jumped step_s=%.1f", stepped_s)
-            with contextlib.suppress(sqlite3.Error):
-                self.store.note(self.watch.now(), "clock", f"the clock jumped by {stepped_s:.1f} s")
+            self._note("clock", f"the clock jumped by {stepped_s:.1f} s")
         if self.watch.is_synchronised():
             self._release()
         self._notice_changes()
@@ -286,9 +305,18 @@ class Daemon:
         self.problems[loop] = str(fault)
         return wait_s
 
-    def _notice_changes(self) -> None:
-        if self.store.changed_elsewhere():
-            self.reload_book()
+    def _notice_changes(self, *, surely: bool = False) -> None:
+        """Take on consents that somebody else changed, as far as the disk can be read."""
+        try:
+            if self.store.changed_elsewhere() or surely:
+                self.reload_book()
+        except sqlite3.Error as fault:
+            self.problems["disk"] = str(fault)
+
+    def _note(self, kind: str, said: str) -> None:
+        """Write down something the household should see, if the disk takes it."""
+        with contextlib.suppress(sqlite3.Error):
+            self.store.note(self.watch.now(), kind, said)
 
     def _release(self) -> None:
         """Give held samples their real time, now that it is known."""

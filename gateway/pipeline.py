@@ -19,8 +19,12 @@ from gateway.consent.book import ConsentBook
 from gateway.consent.coarsen import Period, add_reading, cut_at_periods, period_of
 from gateway.decode.counters import CounterLimits, CounterReading, CounterState, Verdict, advance
 from gateway.meters.source import Sample
+from gateway.outbox.coarser import merge_oldest
 from gateway.outbox.rows import (
     ADMITTED,
+    ERASED,
+    KEPT,
+    MERGED,
     READ,
     Commit,
     OpenStream,
@@ -157,7 +161,8 @@ class Pipeline:
             if self._why(grant, row.stream, row.permit, row.start, row.end) is None:
                 kept.append(row)
             else:
-                self._pending.tallies[_key(row.stream, "erased")] += 1
+                self._pending.tallies[_key(row.stream, KEPT)] += 1
+                self._pending.tallies[_key(row.stream, ERASED)] += 1
         self._pending.rows = kept
         for stream, state in list(self._streams.items()):
             permit = state.permit
@@ -184,8 +189,18 @@ class Pipeline:
         )
 
     def take_back(self, commit: Commit) -> None:
-        """Keep in memory what could not be written; the oldest go if it is too much."""
+        """Keep in memory what could not be written.
+
+        If it is too much, old intervals are made coarser; only what is left over then is dropped,
+        with a gap record.
+        """
         rows = [*commit.rows, *self._pending.rows]
+        if len(rows) > ROWS_IN_MEMORY_MAX:
+            wanted = len(rows) - ROWS_IN_MEMORY_MAX + ROWS_IN_MEMORY_MAX // 20
+            rows, saved = merge_oldest(rows, wanted=wanted, zone=self._zone)
+            for merged, fewer in saved:
+                self._pending.tallies[_key(merged.stream, KEPT)] += fewer
+                self._pending.tallies[_key(merged.stream, MERGED)] += fewer
         surplus = max(0, len(rows) - ROWS_IN_MEMORY_MAX)
         by_stream: dict[StreamKey, list[WaitingRow]] = {}
         for row in rows[:surplus]:
@@ -194,7 +209,8 @@ class Pipeline:
         self._pending.gaps = [*commit.gaps, *self._pending.gaps]
         for stream, lost in by_stream.items():
             self._pending.gaps.append(gap_over(stream, lost, GapReason.OVERFLOW))
-            self._pending.tallies[_key(stream, "erased")] += len(lost)
+            self._pending.tallies[_key(stream, KEPT)] += len(lost)
+            self._pending.tallies[_key(stream, ERASED)] += len(lost)
         self._pending.streams |= set(commit.streams)
         self._pending.counters |= {(meter, Quantity(name)) for meter, name in commit.counters}
         self._pending.tallies.update(commit.tallies)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.errors import StateFault
+from gateway.outbox.reserve import FILE_NAME as RESERVE_FILE
 from gateway.outbox.schema import FILE_NAME
 
 LOCK_FILE = "gateway.lock"
@@ -54,7 +55,7 @@ def purge_state(state_dir: Path) -> list[str]:
         )
     removed: list[str] = []
     with only_one(state_dir):
-        for name in (FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm", *_OURS):
+        for name in (FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm", *_OURS, RESERVE_FILE):
             path = state_dir / name
             if path.exists():
                 _overwrite(path)

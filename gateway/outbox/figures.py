@@ -9,14 +9,23 @@ from datetime import datetime
 import msgspec
 
 from gateway.outbox import consents, ledger
-from gateway.outbox.rows import ADMITTED, ERASED, KEPT, READ, at_seconds, from_seconds, rows_of
+from gateway.outbox.rows import (
+    ADMITTED,
+    ERASED,
+    KEPT,
+    MERGED,
+    READ,
+    at_seconds,
+    from_seconds,
+    rows_of,
+)
 from gateway.wire import codec
 from gateway.wire.batch import Batch
 from gateway.wire.consent import Withheld
 from gateway.wire.reading import Quantity
 
 _NOT_WITHHELD = frozenset(
-    {READ, ADMITTED, KEPT, ERASED, "accepted", "duplicate", "refused", "merged"}
+    {READ, ADMITTED, KEPT, ERASED, MERGED, "accepted", "duplicate", "refused"}
 )
 
 
@@ -71,7 +80,7 @@ def figures(connection: sqlite3.Connection) -> Figures:
         duplicate=totals.get("duplicate", 0),
         refused=totals.get("refused", 0),
         erased=totals.get(ERASED, 0),
-        merged=totals.get("merged", 0),
+        merged=totals.get(MERGED, 0),
         waiting=waiting,
     )
 

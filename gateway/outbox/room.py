@@ -7,21 +7,18 @@ gap record leaves with the next batch and the household sees it.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
 from datetime import datetime
-from itertools import groupby, pairwise
 from zoneinfo import ZoneInfo
 
-from gateway.consent.coarsen import period_of, poorer
 from gateway.outbox import ledger
+from gateway.outbox.coarser import STEPS, merges
 from gateway.outbox.consents import waiting_rows
-from gateway.outbox.rows import ERASED, Permit, WaitingRow, gap_over
+from gateway.outbox.rows import ERASED, MERGED, WaitingRow, gap_over
 from gateway.outbox.sqlite import SqliteOutbox
 from gateway.wire.batch import GapReason
 from gateway.wire.reading import Resolution, StreamKey
 
 ROWS_AT_ONCE = 20_000
-_STEPS = (Resolution.QUARTER_HOUR, Resolution.HOUR, Resolution.DAY)
 
 
 def make_room(
@@ -44,7 +41,7 @@ def make_room(
         return 0, 0
     wanted = surplus + intervals_max // 20
     merged = dropped = 0
-    for step in _STEPS:
+    for step in STEPS:
         with store.transaction() as connection:
             freed = _coarsen(connection, step, zone, wanted=wanted - merged)
         merged += freed
@@ -58,45 +55,6 @@ def make_room(
     return merged, dropped
 
 
-def coarser_rows(
-    rows: Sequence[WaitingRow], step: Resolution, zone: ZoneInfo
-) -> list[tuple[WaitingRow, list[WaitingRow]]]:
-    """Find whole periods among rows of one stream, permit and epoch.
-
-    Args:
-        rows: In order of time.
-        step: The coarser step.
-        zone: The household's time zone.
-
-    Returns:
-        Each coarser row with the rows it stands for; rows of incomplete periods are left out.
-    """
-    found: list[tuple[WaitingRow, list[WaitingRow]]] = []
-    for (start, end), same in groupby(rows, key=lambda row: period_of(row.start, step, zone)):
-        group = list(same)
-        joined = all(a.end == b.start for a, b in pairwise(group))
-        if len(group) < 2 or not joined or group[0].start != start or group[-1].end != end:
-            continue
-        quality = group[0].quality
-        for row in group[1:]:
-            quality = poorer(quality, row.quality)
-        first = group[0]
-        permit = Permit(
-            consent_id=first.permit.consent_id, version=first.permit.version, resolution=step
-        )
-        merged = WaitingRow(
-            stream=first.stream,
-            permit=permit,
-            epoch=first.epoch,
-            start=start,
-            end=end,
-            energy_wh=sum(row.energy_wh for row in group),
-            quality=quality,
-        )
-        found.append((merged, group))
-    return found
-
-
 def _coarsen(
     connection: sqlite3.Connection, step: Resolution, zone: ZoneInfo, *, wanted: int
 ) -> int:
@@ -107,21 +65,16 @@ def _coarsen(
     )
     ids = {(row.stream, row.permit, row.epoch, row.start): row_id for row_id, row in found}
 
-    def place(row: WaitingRow) -> tuple[StreamKey, str, int, int]:
-        return row.stream, row.permit.consent_id, row.permit.version, row.epoch
-
     freed = 0
-    ordered = sorted((row for _, row in found), key=lambda row: (place(row), row.start))
-    for _, same in groupby(ordered, key=place):
-        for merged, group in coarser_rows(list(same), step, zone):
-            for row in group:
-                row_id = ids[row.stream, row.permit, row.epoch, row.start]
-                connection.execute("DELETE FROM waiting WHERE id = ?", (row_id,))
-            ledger.insert_waiting(connection, merged)
-            freed += len(group) - 1
-            ledger.count(connection, merged.stream, "merged", len(group) - 1)
-            if freed >= wanted:
-                return freed
+    for merged, group in merges([row for _, row in found], step, zone):
+        for row in group:
+            row_id = ids[row.stream, row.permit, row.epoch, row.start]
+            connection.execute("DELETE FROM waiting WHERE id = ?", (row_id,))
+        ledger.insert_waiting(connection, merged)
+        freed += len(group) - 1
+        ledger.count(connection, merged.stream, MERGED, len(group) - 1)
+        if freed >= wanted:
+            break
     return freed
 
 

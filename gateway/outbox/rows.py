@@ -18,9 +18,11 @@ READ = "read"
 ADMITTED = "admitted"
 """Tally of base intervals that went into something kept for sending."""
 KEPT = "kept"
-"""Tally of a stream's own intervals written to the outbox."""
+"""Tally of a stream's own intervals that were to be written to the outbox."""
 ERASED = "erased"
 """Tally of a stream's intervals erased unsent, because a consent ended or room ran out."""
+MERGED = "merged"
+"""Tally of a stream's intervals that went into coarser ones, because room ran out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
 from gateway.consent.book import ConsentBook, Keyring
 from gateway.outbox import consents, ledger, sealing
+from gateway.outbox.reserve import Reserve
 from gateway.outbox.rows import (
     KEPT,
     Commit,
@@ -47,6 +48,7 @@ class SqliteOutbox:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         """Wrap an open state file; use `open`."""
         self.path = path
+        self.reserve = Reserve(path.parent)
         self._connection = connection
         self._lock = threading.RLock()
         self._numbers: dict[str, tuple[int, int]] = {}
@@ -217,6 +219,12 @@ class SqliteOutbox:
         """Move everything into the main file and cut the write-ahead log to nothing."""
         with self._lock:
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def give_back_room(self) -> None:
+        """On a full disk: give up the reserve, and try to empty the write-ahead log."""
+        self.reserve.give_up()
+        with suppress(sqlite3.Error):
+            self.truncate_log()
 
     def unacknowledged(self) -> tuple[list[SignedMessage], list[SignedMessage]]:
         """Home-made events and receipts that the co-op has not acknowledged."""
