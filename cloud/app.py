@@ -36,6 +36,7 @@ from cloud.security import RequestGuard
 from cloud.services import Clock, Services, utc_now
 from cloud.settings import Settings
 from cloud.transparency import endpoints as transparency
+from cloud.votes import endpoints as votes
 from cloud.web.router import add_pages
 
 ROUTERS = (
@@ -46,6 +47,7 @@ ROUTERS = (
     transparency.router,
     negotiations.router,
     profiles.router,
+    votes.router,
 )
 """Routers of the domain folders; add yours here."""
 

@@ -1,4 +1,4 @@
-"""What the server does by itself: sends letters, finishes erasures, compacts readings."""
+"""What the server does by itself: letters, erasures, counts of closed votes, compaction."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from starlette.concurrency import run_in_threadpool
 
 from cloud.consents.usecases import erase_what_was_withdrawn, note_expiries
+from cloud.jobs.count_votes import count_due_votes
 from cloud.notices.ports import Mailer
 from cloud.notices.usecases import send_due_letters
 from cloud.readings.retention import expire_readings
@@ -53,6 +54,7 @@ def usual_chores(services: Services, mailer: Mailer) -> tuple[Chore, ...]:
             every_s=86_400.0,
             work=lambda: note_expiries(database, services.keys.coop, clock()),
         ),
+        Chore(name="votes", every_s=10.0, work=lambda: count_due_votes(database, clock())),
         Chore(name="compaction", every_s=60.0, work=store.compact),
         Chore(
             name="retention",

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from solar_fund.ledger.accounts import BANK, DATA_INCOME
+from solar_fund.ledger.accounts import BANK, DATA_INCOME, FUND_CASH
 from solar_fund.ledger.journal import EntryDraft, credit, debit
 from solar_fund.money import Money
-from solar_fund.waterfall import MemberSaving, Settlement
+from solar_fund.waterfall import MemberSaving, SavingsSplit, Settlement
 
 
 def data_income_settlement(
@@ -40,5 +40,27 @@ def data_fee_draft(request_id: str, fee: Money, evidence: str) -> EntryDraft:
         idempotency_key=f"data-fee:{request_id}",
         legs=(debit(BANK, fee, evidence), credit(DATA_INCOME, fee, evidence)),
         memo=f"Fee of data request {request_id}",
+        evidence=(evidence,),
+    )
+
+
+def data_fund_draft(request_id: str, split: SavingsSplit, evidence: str) -> EntryDraft | None:
+    """The entry that moves the fund's part of a fee from the bank account to the fund's cash.
+
+    Args:
+        request_id: Of the data request.
+        split: The fee's split; members hold its fund part as capital.
+        evidence: Hash of the bank statement, SHA-256 in hexadecimal.
+
+    Returns:
+        None if the fund has no part in it.
+    """
+    if not split.fund_minor:
+        return None
+    part = Money(split.fund_minor, split.settlement.currency)
+    return EntryDraft(
+        idempotency_key=f"data-fund:{request_id}",
+        legs=(debit(FUND_CASH, part, evidence), credit(BANK, part, evidence)),
+        memo=f"The fund's part of data request {request_id}",
         evidence=(evidence,),
     )

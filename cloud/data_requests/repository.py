@@ -11,6 +11,7 @@ from sqlalchemy import (
     Connection,
     ForeignKey,
     Integer,
+    LargeBinary,
     Row,
     String,
     Table,
@@ -36,6 +37,11 @@ proposals = Table(
     Column("cohort_root", String(64)),
     Column("cohort_size", Integer),
     Column("output_sha256", String(64)),
+    # No foreign key: SQLite would have to make the table anew to add one.
+    Column("election_id", String(64)),
+    Column("refusal", Text),
+    Column("release_no", Integer),
+    Column("fee_booked_at", UtcTime),
 )
 
 reviews = Table(
@@ -64,6 +70,21 @@ cohort = Table(
     Column("commitment", String(64), nullable=False),
 )
 
+signatures = Table(
+    "data_proposal_signatures",
+    metadata,
+    Column("proposal_id", ForeignKey("data_proposals.proposal_id"), primary_key=True),
+    Column("person_id", ForeignKey("people.person_id"), primary_key=True),
+    Column("at", UtcTime, nullable=False),
+)
+
+results = Table(
+    "data_proposal_results",
+    metadata,
+    Column("proposal_id", ForeignKey("data_proposals.proposal_id"), primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredProposal:
@@ -80,6 +101,10 @@ class StoredProposal:
         cohort_root: Root over the frozen cohort, hex.
         cohort_size: Homes in it.
         output_sha256: Hash of the released result, hex.
+        election_id: The members' vote on it.
+        refusal: Why the privacy floor refused a release, in words.
+        release_no: The release on record.
+        fee_booked_at: When its fee went into the books.
     """
 
     proposal_id: str
@@ -92,6 +117,10 @@ class StoredProposal:
     cohort_root: str | None = None
     cohort_size: int | None = None
     output_sha256: str | None = None
+    election_id: str | None = None
+    refusal: str | None = None
+    release_no: int | None = None
+    fee_booked_at: datetime | None = None
 
 
 def insert_proposal(connection: Connection, proposal: StoredProposal) -> None:
@@ -122,6 +151,54 @@ def all_proposals(connection: Connection) -> list[StoredProposal]:
         select(proposals).order_by(proposals.c.submitted_at.desc(), proposals.c.proposal_id)
     )
     return [_proposal(row) for row in rows]
+
+
+def proposal_of_release(connection: Connection, release_no: int) -> StoredProposal | None:
+    """The proposal a release was made for."""
+    row = connection.execute(
+        select(proposals).where(proposals.c.release_no == release_no)
+    ).one_or_none()
+    return None if row is None else _proposal(row)
+
+
+def note(connection: Connection, proposal_id: str, **facts: object) -> None:
+    """Note something that is no step."""
+    connection.execute(
+        update(proposals).where(proposals.c.proposal_id == proposal_id).values(**facts)
+    )
+
+
+def put_signature(connection: Connection, proposal_id: str, person_id: str, at: datetime) -> None:
+    """Keep a signature for a release, once per person."""
+    if person_id in signed_by(connection, proposal_id):
+        return
+    connection.execute(
+        signatures.insert().values(proposal_id=proposal_id, person_id=person_id, at=at)
+    )
+
+
+def signed_by(connection: Connection, proposal_id: str) -> tuple[str, ...]:
+    """Who signed for a release, in order."""
+    return tuple(
+        connection.scalars(
+            select(signatures.c.person_id)
+            .where(signatures.c.proposal_id == proposal_id)
+            .order_by(signatures.c.at, signatures.c.person_id)
+        )
+    )
+
+
+def insert_result(connection: Connection, proposal_id: str, content: bytes) -> None:
+    """Keep what was released."""
+    connection.execute(results.insert().values(proposal_id=proposal_id, content=content))
+
+
+def result_of(connection: Connection, proposal_id: str) -> bytes | None:
+    """What was released."""
+    content = connection.scalar(
+        select(results.c.content).where(results.c.proposal_id == proposal_id)
+    )
+    return None if content is None else bytes(content)
 
 
 def set_state(connection: Connection, proposal_id: str, state: State, **facts: object) -> None:
@@ -227,4 +304,8 @@ def _proposal(row: Row[tuple[object, ...]]) -> StoredProposal:
         cohort_root=row.cohort_root,
         cohort_size=row.cohort_size,
         output_sha256=row.output_sha256,
+        election_id=row.election_id,
+        refusal=row.refusal,
+        release_no=row.release_no,
+        fee_booked_at=row.fee_booked_at,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import random
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -102,8 +101,6 @@ def open_vote(
 ) -> ElectionRow:
     """Open a vote on what the fund holds; the lot for ties is drawn now."""
     now = cloud.time.now()
-    lot = [project.project_id for project in projects]
-    random.Random(f"{seed}/{election_id}").shuffle(lot)
     with cloud.services.database.transaction() as connection:
         election = ElectionRow(
             election_id=election_id,
@@ -114,10 +111,7 @@ def open_vote(
             currency=CURRENCY,
             quorum=len(households) // 4,
             roll_size=len(households),
-            lot=tuple(lot),
-            closed_at=None,
-            result=None,
-            ballots_root=None,
+            lot_seed=f"{seed}/{election_id}",
         )
         open_election(connection, election, projects, list(households), now=now)
     return election

@@ -6,15 +6,18 @@ Every function takes a `Connection` and takes part in the caller's transaction.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from decimal import Decimal, InvalidOperation
 
 from sqlalchemy import Connection
 
-from cloud.errors import StateConflict
+from cloud.errors import BadInput, FieldFault, StateConflict
+from cloud.fund import repository
+from cloud.fund.repository import VotedParameters
 from cloud.savings.repository import HomeSaving, Settlement
 from cloud.transparency.usecases import record
-from solar_fund.errors import FundError
+from solar_fund.errors import FundError, ParameterOutOfBounds
 from solar_fund.ledger.accounts import (
     CAPITAL,
     FUND_CASH,
@@ -128,6 +131,8 @@ def book_settlement(
 ) -> SavingsSplit:
     """Split a settled month by the voted parameters and post it, each leg citing its evidence.
 
+    The parameters are those the members decided last; the entries name that vote.
+
     Args:
         connection: The caller's transaction.
         settlement: The month.
@@ -135,12 +140,13 @@ def book_settlement(
         costs_minor: Direct costs of the month [minor units].
         monthly_costs_minor: Usual costs of a month, for the reserve's target [minor units].
         now: The clock.
-        parameters: As voted; None means the defaults.
+        parameters: In place of the voted ones, to work out what another split would give.
 
     Raises:
         StateConflict: It was booked with other figures, or a rule of the ledger refuses it.
     """
     ledger = ledger_in(connection, now)
+    voted = None if parameters else repository.parameters_at(connection, now)
     currency = settlement.currency
     ledger.open_accounts(standard_chart(currency))
     period = PeriodSettlement(
@@ -160,9 +166,11 @@ def book_settlement(
         monthly_costs_minor=monthly_costs_minor,
     )
     try:
-        split = split_savings(period, parameters)
+        split = split_savings(period, parameters or _read(voted))
         ledger.open_accounts(accounts_of_split(split))
-        ledger.post_entries(settlement_drafts(split))
+        ledger.post_entries(
+            settlement_drafts(split, authorised_by=voted.election_id if voted else None)
+        )
     except FundError as fault:
         raise StateConflict(f"{settlement.month} cannot be booked: {fault}") from fault
     head = ledger.chain_head()
@@ -174,11 +182,94 @@ def book_settlement(
             "ledger_head": head.hash,
             "ledger_size": head.seq,
             "month": settlement.month,
+            "parameters_vote": voted.election_id if voted else None,
             "pocket_minor": split.pocket_minor,
         },
         at=now,
     )
     return split
+
+
+def parameters_in_force(
+    connection: Connection, now: datetime
+) -> tuple[WaterfallParameters, VotedParameters | None]:
+    """The parameters that the next settlement uses, and the vote that set them, if any did."""
+    voted = repository.parameters_at(connection, now)
+    return _read(voted) or WaterfallParameters(), voted
+
+
+def proposed_parameters(current: WaterfallParameters, changes: Mapping[str, str]) -> dict[str, str]:
+    """Put proposed changes in place of current values and hold the whole to the bounds.
+
+    Args:
+        current: What is in force.
+        changes: New values as decimals in text, by parameter.
+
+    Returns:
+        Every parameter as text, as it goes on the paper of the vote.
+
+    Raises:
+        BadInput: A name is unknown, a value no decimal, or the whole out of bounds.
+    """
+    whole = {name: str(value) for name, value in asdict(current).items()}
+    strangers = sorted(changes.keys() - whole.keys())
+    if strangers:
+        raise _bad_parameter(strangers[0], f"is no parameter; use one of {', '.join(whole)}")
+    for name, written in changes.items():
+        try:
+            value = Decimal(written)
+        except InvalidOperation as fault:
+            raise _bad_parameter(name, "is no decimal such as 0.35") from fault
+        whole[name] = f"{value.normalize():f}" if value.is_finite() else written
+    try:
+        WaterfallParameters(**{name: Decimal(written) for name, written in whole.items()})
+    except ParameterOutOfBounds as fault:
+        raise _bad_parameter(next(iter(changes), "parameters"), str(fault)) from fault
+    return whole
+
+
+def adopt_parameters(
+    connection: Connection,
+    *,
+    election_id: str,
+    parameters: Mapping[str, str],
+    evidence: str,
+    now: datetime,
+) -> None:
+    """Put voted parameters in force from the next settlement on.
+
+    Args:
+        connection: The caller's transaction.
+        election_id: The vote that decided.
+        parameters: Every parameter, as `proposed_parameters` gave them for the paper.
+        evidence: Merkle root over the vote's ballots, hex.
+        now: The clock.
+    """
+    voted = VotedParameters(
+        election_id=election_id, decided_at=now, parameters=dict(parameters), evidence=evidence
+    )
+    repository.insert_parameters(connection, voted)
+    record(
+        connection,
+        kind="parameters.voted",
+        facts={"ballots_root": evidence, "election": election_id, "parameters": dict(parameters)},
+        at=now,
+    )
+
+
+def _read(voted: VotedParameters | None) -> WaterfallParameters | None:
+    if voted is None:
+        return None
+    return WaterfallParameters(
+        **{name: Decimal(written) for name, written in voted.parameters.items()}
+    )
+
+
+def _bad_parameter(name: str, problem: str) -> BadInput:
+    return BadInput(
+        f"parameter {name[:40]}: {problem}",
+        faults=(FieldFault(pointer=f"/parameters/{name[:40]}", problem=problem),),
+    )
 
 
 def receive_supplier_payment(

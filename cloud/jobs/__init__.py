@@ -1,1 +1,1 @@
-"""The order of a settlement, and how to run it again."""
+"""What spans several domains: counting a vote and carrying out what it decided."""

@@ -125,6 +125,18 @@ def all_households(connection: Connection) -> list[Household]:
     return [_household(row) for row in rows]
 
 
+def memberships(connection: Connection) -> dict[str, datetime]:
+    """Homes that belong to the co-op through a member, with the moment each joined."""
+    rows = connection.execute(
+        select(households.c.household, households.c.created_at)
+        .join(people, people.c.household == households.c.household)
+        .join(person_roles, person_roles.c.person_id == people.c.person_id)
+        .where(households.c.erased_at.is_(None), person_roles.c.role == Role.MEMBER.value)
+        .distinct()
+    )
+    return {row.household: row.created_at for row in rows}
+
+
 def mark_household_erased(connection: Connection, household: str, now: datetime) -> None:
     """Forget what a home was called, and when."""
     connection.execute(

@@ -6,6 +6,7 @@ from cloud import idempotency
 from cloud.consents import repository as consents
 from cloud.data_requests import repository as data_requests
 from cloud.database import metadata
+from cloud.fund import repository as fund
 from cloud.gateways import repository as gateways
 from cloud.members import repository as members
 from cloud.negotiations import repository as negotiations
@@ -18,6 +19,7 @@ from cloud.votes import repository as votes
 REPOSITORIES = (
     consents,
     data_requests,
+    fund,
     gateways,
     idempotency,
     members,

@@ -1,7 +1,8 @@
 """What everyone may fetch once a vote is closed: the file to count again, and a receipt's proof.
 
-Both are put together from the ballot box, which takes nothing more after the close, and from the
-result as it was announced; so they say the same on every call, and a changed ballot shows.
+The file is made once, at the close, and kept byte by byte where the database refuses to change it:
+its hash is in the log, so what is served must be what was hashed, whatever this program or the
+tables become later. Votes closed before files were kept have theirs put together on demand.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def published_content(
     ballots: list[BallotRow],
     result: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return what is published about a vote, in the form that `solar-fund recount` reads.
+    """Return what is published about a vote on projects, as `solar-fund recount` reads it.
 
     Args:
         election: The vote.
@@ -66,6 +67,7 @@ def published_content(
         ballots=[(row.ballot, row.nonce) for row in ballots],
         roll_size=election.roll_size,
         lot=election.lot,
+        lot_seed=election.lot_seed,
         result=result,
     )
 
@@ -75,9 +77,12 @@ def as_file(content: Mapping[str, Any]) -> bytes:
     return json.dumps(content, ensure_ascii=False, sort_keys=True, indent=1).encode() + b"\n"
 
 
-def file_hash(content: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of the file in hex, as `sha256sum` prints it."""
-    return hashlib.sha256(as_file(content)).hexdigest()
+def keep_published(connection: Connection, election_id: str, content: Mapping[str, Any]) -> str:
+    """Keep the file of a vote for good; returns its SHA-256 in hex, as `sha256sum` prints it."""
+    written = as_file(content)
+    sha256 = hashlib.sha256(written).hexdigest()
+    repository.insert_published(connection, election_id, sha256=sha256, content=written)
+    return sha256
 
 
 def options_of(election: ElectionRow) -> SharesOptions:
@@ -92,24 +97,40 @@ def options_of(election: ElectionRow) -> SharesOptions:
     )
 
 
-def content_of(connection: Connection, election_id: str) -> dict[str, Any]:
-    """Return what was published about a closed vote.
+def published_file(connection: Connection, election_id: str) -> bytes:
+    """Return the file of a closed vote, the same bytes on every call.
 
     Raises:
         NotFound: No such vote.
         StateConflict: It is still open.
     """
+    kept = repository.published_bytes(connection, election_id)
+    if kept is not None:
+        return kept
     election = repository.election_row(connection, election_id)
     if election is None:
         raise NotFound(f"vote {election_id}")
     if election.closed_at is None or election.result is None:
         raise StateConflict("ballots are published at the close")
-    return published_content(
-        election,
-        repository.projects_of(connection, election_id),
-        repository.ballots_in_box(connection, election_id),
-        election.result,
+    return as_file(
+        published_content(
+            election,
+            repository.projects_of(connection, election_id),
+            repository.ballots_in_box(connection, election_id),
+            election.result,
+        )
     )
+
+
+def content_of(connection: Connection, election_id: str) -> dict[str, Any]:
+    """Return what was published about a closed vote, as JSON values.
+
+    Raises:
+        NotFound: No such vote.
+        StateConflict: It is still open.
+    """
+    content: dict[str, Any] = json.loads(published_file(connection, election_id))
+    return content
 
 
 def receipt_proof(connection: Connection, election_id: str, receipt: str) -> dict[str, Any]:

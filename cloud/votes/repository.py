@@ -1,4 +1,4 @@
-"""Tables of project votes. The roll and the ballot box have no column in common.
+"""Tables of votes of all kinds. The roll and the ballot box have no column in common.
 
 The roll knows which home was given a voting token, the box knows ballots by the hash of a token.
 Neither holds a time or a number that would match the two; see SECURITY.md for what stays possible
@@ -8,6 +8,7 @@ for whoever runs the server while a vote is open.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,6 +20,7 @@ from sqlalchemy import (
     Connection,
     ForeignKey,
     Integer,
+    LargeBinary,
     Row,
     String,
     Table,
@@ -45,6 +47,10 @@ elections = Table(
     Column("closed_at", UtcTime),
     Column("result_text", Text),
     Column("ballots_root", String(64)),
+    Column("kind", String(16), nullable=False, server_default="projects"),
+    Column("lot_seed", Text, nullable=False, server_default=""),
+    Column("record_at", UtcTime),
+    Column("paper_text", Text),
 )
 
 election_projects = Table(
@@ -76,6 +82,17 @@ ballot_box = Table(
     Column("receipt", String(64), nullable=False),
 )
 
+published_votes = Table(
+    "published_votes",
+    metadata,
+    Column("election_id", ForeignKey("elections.election_id"), primary_key=True),
+    Column("sha256", String(64), nullable=False),
+    Column("content", LargeBinary, nullable=False),
+)
+
+PROJECTS, POLICY, SLATE = "projects", "policy", "slate"
+"""Kinds of votes, as in the published file."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
@@ -96,21 +113,25 @@ class Project:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ElectionRow:
-    """A vote on projects.
+    """A vote on projects, a policy or a slate.
 
     Args:
         election_id: Its name in addresses.
         title: As people call it.
         opens_at: From when on ballots are taken.
         closes_at: Until when.
-        budget_minor: What there is to spend [minor units].
+        budget_minor: What there is to spend, 0 where nothing is spent [minor units].
         currency: ISO 4217 code.
         quorum: Ballots needed for a result that binds.
         roll_size: Homes that may vote.
-        lot: Project ids in the order drawn before the count, for ties.
+        lot: What may tie, in the order drawn before the count; empty to draw it at the opening.
         closed_at: When it was counted.
         result: The count, as JSON values.
         ballots_root: Merkle root over the published ballots, hex.
+        kind: `projects`, `policy` or `slate`.
+        lot_seed: What the lot was drawn from; empty if it was drawn in another way.
+        record_at: The record date of the roll.
+        paper: `question` and `rule` as they will be published; projects have a paper of their own.
     """
 
     election_id: str
@@ -121,10 +142,14 @@ class ElectionRow:
     currency: str
     quorum: int
     roll_size: int
-    lot: tuple[str, ...]
-    closed_at: datetime | None
-    result: dict[str, Any] | None
-    ballots_root: str | None
+    lot: tuple[str, ...] = ()
+    closed_at: datetime | None = None
+    result: dict[str, Any] | None = None
+    ballots_root: str | None = None
+    kind: str = PROJECTS
+    lot_seed: str = ""
+    record_at: datetime | None = None
+    paper: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,22 +179,27 @@ def insert_election(
             quorum=election.quorum,
             roll_size=election.roll_size,
             lot_text=json.dumps(election.lot),
+            kind=election.kind,
+            lot_seed=election.lot_seed,
+            record_at=election.record_at,
+            paper_text=None if election.paper is None else json.dumps(election.paper),
         )
     )
-    connection.execute(
-        election_projects.insert(),
-        [
-            {
-                "election_id": election.election_id,
-                "project_id": project.project_id,
-                "name": project.name,
-                "cost_minor": project.cost_minor,
-                "facts_text": json.dumps(project.facts),
-                "position": position,
-            }
-            for position, project in enumerate(projects)
-        ],
-    )
+    if projects:
+        connection.execute(
+            election_projects.insert(),
+            [
+                {
+                    "election_id": election.election_id,
+                    "project_id": project.project_id,
+                    "name": project.name,
+                    "cost_minor": project.cost_minor,
+                    "facts_text": json.dumps(project.facts),
+                    "position": position,
+                }
+                for position, project in enumerate(projects)
+            ],
+        )
     connection.execute(
         election_roll.insert(),
         [
@@ -299,6 +329,45 @@ def close_election_row(
     )
 
 
+def insert_published(
+    connection: Connection, election_id: str, *, sha256: str, content: bytes
+) -> None:
+    """Keep the published file of a vote, byte by byte; the database refuses to change it."""
+    connection.execute(
+        published_votes.insert().values(election_id=election_id, sha256=sha256, content=content)
+    )
+
+
+def published_bytes(connection: Connection, election_id: str) -> bytes | None:
+    """The published file of a vote as it was kept at the close."""
+    content = connection.scalar(
+        select(published_votes.c.content).where(published_votes.c.election_id == election_id)
+    )
+    return None if content is None else bytes(content)
+
+
+def published_hash(connection: Connection, election_id: str) -> str | None:
+    """SHA-256 of the published file, hex, as it is in the log."""
+    return connection.scalar(
+        select(published_votes.c.sha256).where(published_votes.c.election_id == election_id)
+    )
+
+
+def due_elections(connection: Connection, kinds: Sequence[str], now: datetime) -> list[str]:
+    """Votes of some kinds whose time is over and that were not counted yet."""
+    return list(
+        connection.scalars(
+            select(elections.c.election_id)
+            .where(
+                elections.c.kind.in_(list(kinds)),
+                elections.c.closed_at.is_(None),
+                elections.c.closes_at <= now,
+            )
+            .order_by(elections.c.closes_at, elections.c.election_id)
+        )
+    )
+
+
 def _ballot(row: Row[Any]) -> BallotRow:
     return BallotRow(
         ballot=row.ballot.encode(), nonce=bytes.fromhex(row.nonce), receipt=row.receipt
@@ -319,4 +388,8 @@ def _election(row: Row[Any]) -> ElectionRow:
         closed_at=row.closed_at,
         result=None if row.result_text is None else json.loads(row.result_text),
         ballots_root=row.ballots_root,
+        kind=row.kind,
+        lot_seed=row.lot_seed,
+        record_at=row.record_at,
+        paper=None if row.paper_text is None else json.loads(row.paper_text),
     )

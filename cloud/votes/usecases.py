@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
 from typing import Any
@@ -17,7 +17,7 @@ from cloud.errors import BadInput, NotAllowed, NotFound, StateConflict
 from cloud.fund.usecases import reserve_grant
 from cloud.transparency.usecases import record
 from cloud.votes import repository
-from cloud.votes.publication import file_hash, options_of, published_content
+from cloud.votes.publication import keep_published, options_of, published_content
 from cloud.votes.repository import BallotRow, ElectionRow, Project
 from solar_fund.errors import FundError
 from solar_fund.voting.ballots import Ballot, BallotProject, Election
@@ -33,9 +33,11 @@ from solar_fund.voting.receipts import (
     receipt_of,
 )
 from solar_fund.voting.report import outcome_report
+from solar_fund.voting.tie_break import draw_lot
 
 APPROVALS_MAX = 100
 TOKEN_BYTES = 32
+LOT_SEED_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,11 @@ def open_election(
     *,
     now: datetime,
 ) -> None:
-    """Open a vote. The lot for ties is drawn before, and is on record with the paper.
+    """Open a vote on projects.
+
+    The lot for ties is drawn from a seed before the first ballot, and seed and order go into the
+    log with the paper, so that nobody can choose it by the ballots and anyone can draw it again. An
+    order that was drawn in public, without a seed, may be handed in instead.
 
     Raises:
         StateConflict: It exists already.
@@ -73,8 +79,7 @@ def open_election(
         raise BadInput("a vote must close after it opens")
     if not projects or not roll or election.budget_minor <= 0:
         raise BadInput("a vote needs projects, members who may vote, and money to spend")
-    if sorted(election.lot) != sorted(project.project_id for project in projects):
-        raise BadInput("the lot must name each project once")
+    election = _with_lot(election, [project.project_id for project in projects])
     repository.insert_election(connection, election, projects, roll)
     record(
         connection,
@@ -83,10 +88,27 @@ def open_election(
             "budget_minor": election.budget_minor,
             "election": election.election_id,
             "lot": list(election.lot),
+            "lot_seed": election.lot_seed,
             "roll": len(roll),
         },
         at=now,
     )
+
+
+def _with_lot(election: ElectionRow, names: list[str]) -> ElectionRow:
+    if not election.lot:
+        seed = election.lot_seed or new_lot_seed()
+        return replace(election, lot=draw_lot(names, seed), lot_seed=seed)
+    if sorted(election.lot) != sorted(names):
+        raise BadInput("the lot must name each project once")
+    if election.lot_seed and draw_lot(names, election.lot_seed) != election.lot:
+        raise BadInput("the lot is not the one its seed gives; leave one of them out")
+    return election
+
+
+def new_lot_seed() -> str:
+    """Draw what a lot is drawn from."""
+    return secrets.token_hex(LOT_SEED_BYTES)
 
 
 def cast_ballot(
@@ -114,17 +136,60 @@ def cast_ballot(
         StateConflict: The vote is not open.
         BadInput: A project is not on the paper.
     """
-    election = _require(connection, election_id)
-    if election.closed_at is not None or not election.opens_at <= now < election.closes_at:
-        raise StateConflict(f"the vote {election_id} is not open")
-    issued = repository.token_issued(connection, election_id, household)
-    if issued is None:
-        raise NotAllowed("this membership is not on the roll of this vote")
+    election = open_for_ballots(
+        connection, election_id, household, kind=repository.PROJECTS, now=now
+    )
     known = {project.project_id for project in repository.projects_of(connection, election_id)}
     chosen = sorted(set(approvals))
     if len(approvals) > APPROVALS_MAX or not set(chosen) <= known:
         raise BadInput("a project on this ballot is not on the paper; load the page again")
-    if issued:
+    return put_in_box(
+        connection, election, household=household, ballot={"approve": chosen}, token=token
+    )
+
+
+def open_for_ballots(
+    connection: Connection, election_id: str, household: str, *, kind: str, now: datetime
+) -> ElectionRow:
+    """Return a vote that a home may cast a ballot in now.
+
+    Raises:
+        NotFound: No such vote of this kind.
+        StateConflict: The vote is not open.
+        NotAllowed: The home is not on the roll.
+    """
+    election = _require(connection, election_id)
+    if election.kind != kind:
+        raise NotFound(f"vote {election_id} on {kind}")
+    if election.closed_at is not None or not election.opens_at <= now < election.closes_at:
+        raise StateConflict(f"the vote {election_id} is not open")
+    if repository.token_issued(connection, election_id, household) is None:
+        raise NotAllowed("this membership is not on the roll of this vote")
+    return election
+
+
+def put_in_box(
+    connection: Connection,
+    election: ElectionRow,
+    *,
+    household: str,
+    ballot: Mapping[str, Any],
+    token: str | None,
+) -> CastReceipt:
+    """Put a ballot in the box under the home's token; a first ballot makes the token.
+
+    Args:
+        connection: The caller's transaction.
+        election: As `open_for_ballots` gave it.
+        household: Which membership votes; the box never holds it.
+        ballot: What is voted, as JSON values, checked against the paper.
+        token: The token from an earlier cast, or None for the first.
+
+    Raises:
+        NotAllowed: The home voted already, and the token is another's.
+    """
+    election_id = election.election_id
+    if repository.token_issued(connection, election_id, household):
         token_hash = _hash(token or "")
         if repository.ballot_of_token(connection, election_id, token_hash) is None:
             raise NotAllowed(
@@ -136,37 +201,36 @@ def cast_ballot(
         token_hash = _hash(token)
         repository.mark_token_issued(connection, election_id, household)
     nonce = secrets.token_bytes(NONCE_BYTES)
-    ballot = canonical_ballot({"approve": chosen})
-    receipt = receipt_of(election_id, ballot, nonce).hex()
+    written = canonical_ballot(ballot)
+    receipt = receipt_of(election_id, written, nonce).hex()
     repository.put_ballot(
-        connection, election_id, token_hash, BallotRow(ballot=ballot, nonce=nonce, receipt=receipt)
+        connection,
+        election_id,
+        token_hash,
+        BallotRow(ballot=written, nonce=nonce, receipt=receipt),
     )
     return CastReceipt(token=token or "", receipt=receipt, nonce=nonce.hex())
 
 
 def own_ballot(
     connection: Connection, election_id: str, token: str | None
-) -> tuple[list[str], str] | None:
-    """The ballot of a token: supported projects and receipt."""
+) -> tuple[dict[str, Any], str] | None:
+    """The ballot of a token, as JSON values, and its receipt."""
     if not token:
         return None
     row = repository.ballot_of_token(connection, election_id, _hash(token))
-    return None if row is None else (list(json.loads(row.ballot)["approve"]), row.receipt)
+    return None if row is None else (json.loads(row.ballot), row.receipt)
 
 
 def close_election(connection: Connection, election_id: str, *, now: datetime) -> Outcome:
-    """Count a vote, publish its ballots' root, and set the winners' grants aside.
+    """Count a vote on projects, publish its ballots' root, and set the winners' grants aside.
 
     Raises:
-        NotFound: No such vote.
+        NotFound: No such vote on projects.
         StateConflict: It has not closed, it was counted, or fewer ballots than the quorum were
             cast.
     """
-    election = _require(connection, election_id)
-    if election.closed_at is not None:
-        raise StateConflict(f"the vote {election_id} was counted already")
-    if now < election.closes_at:
-        raise StateConflict(f"the vote {election_id} has not closed: counts are sealed until then")
+    election = ready_to_count(connection, election_id, kinds=(repository.PROJECTS,), now=now)
     ballots = repository.ballots_in_box(connection, election_id)
     if len(ballots) < election.quorum:
         raise StateConflict(
@@ -189,6 +253,9 @@ def close_election(connection: Connection, election_id: str, *, now: datetime) -
         ballots_root=root,
         now=now,
     )
+    published_sha256 = keep_published(
+        connection, election_id, published_content(election, projects, ballots, result)
+    )
     record(
         connection,
         kind="vote.closed",
@@ -196,7 +263,7 @@ def close_election(connection: Connection, election_id: str, *, now: datetime) -
             "ballots": len(ballots),
             "ballots_root": root,
             "election": election_id,
-            "published_sha256": file_hash(published_content(election, projects, ballots, result)),
+            "published_sha256": published_sha256,
             "selected": list(outcome.selected),
         },
         at=now,
@@ -215,6 +282,25 @@ def close_election(connection: Connection, election_id: str, *, now: datetime) -
     return outcome
 
 
+def ready_to_count(
+    connection: Connection, election_id: str, *, kinds: Sequence[str], now: datetime
+) -> ElectionRow:
+    """Return a vote whose time is over and that was not counted.
+
+    Raises:
+        NotFound: No such vote of these kinds.
+        StateConflict: It has not closed, or it was counted.
+    """
+    election = _require(connection, election_id)
+    if election.kind not in kinds:
+        raise NotFound(f"vote {election_id} of this kind")
+    if election.closed_at is not None:
+        raise StateConflict(f"the vote {election_id} was counted already")
+    if now < election.closes_at:
+        raise StateConflict(f"the vote {election_id} has not closed: counts are sealed until then")
+    return election
+
+
 def count_again(connection: Connection, election_id: str) -> Outcome:
     """Count a closed vote anew from its ballots.
 
@@ -222,7 +308,7 @@ def count_again(connection: Connection, election_id: str) -> Outcome:
         NotFound: No such vote.
         StateConflict: It is still open.
     """
-    election = _require(connection, election_id)
+    election = _require_projects(connection, election_id)
     if election.closed_at is None:
         raise StateConflict("counts are sealed until the close")
     projects = repository.projects_of(connection, election_id)
@@ -251,7 +337,7 @@ def pabulib_file(connection: Connection, election_id: str) -> str:
         NotFound: No such vote.
         StateConflict: It is still open.
     """
-    outcome_of = _require(connection, election_id)
+    outcome_of = _require_projects(connection, election_id)
     if outcome_of.closed_at is None or outcome_of.result is None:
         raise StateConflict("ballots are published at the close")
     projects = repository.projects_of(connection, election_id)
@@ -298,6 +384,13 @@ def _require(connection: Connection, election_id: str) -> ElectionRow:
     election = repository.election_row(connection, election_id)
     if election is None:
         raise NotFound(f"vote {election_id}")
+    return election
+
+
+def _require_projects(connection: Connection, election_id: str) -> ElectionRow:
+    election = _require(connection, election_id)
+    if election.kind != repository.PROJECTS:
+        raise NotFound(f"vote on projects {election_id}")
     return election
 
 

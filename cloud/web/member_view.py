@@ -155,6 +155,7 @@ class HomeView:
     holding: MemberHolding
     election: ElectionRow | None
     turnout: int
+    other_votes: tuple[ElectionRow, ...]
 
 
 def net_by_interval(
@@ -226,7 +227,12 @@ def gather_home(
     frame = net_by_interval(store, household, zone=zone, now=now) if has_picture else None
     known = frame is not None and bool(frame["import_wh"].notna().any())
     savings = tuple(savings_of_home(connection, household))
-    election = next((one for one in votes.all_elections(connection) if one.closed_at is None), None)
+    running = [
+        one
+        for one in votes.all_elections(connection)
+        if one.closed_at is None and one.opens_at <= now < one.closes_at
+    ]
+    election = next((one for one in running if one.kind == votes.PROJECTS), None)
     return HomeView(
         has_picture=has_picture and known,
         day=_last_day(frame) if frame is not None and known else None,
@@ -241,6 +247,7 @@ def gather_home(
         holding=holding_of(connection, household, currency, now),
         election=election,
         turnout=votes.turnout(connection, election.election_id) if election else 0,
+        other_votes=tuple(one for one in running if one is not election),
     )
 
 

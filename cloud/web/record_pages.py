@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from cloud.fund.usecases import fund_state, ledger_in, open_grants
+from cloud.fund.usecases import fund_state, ledger_in, open_grants, parameters_in_force
 from cloud.members.access import PersonDep, SignedIn, optional_session
 from cloud.savings.repository import newest_settlement
 from cloud.services import ServicesDep
 from cloud.transparency.repository import log_size, newest_entries
 from cloud.transparency.usecases import checkpoint_now
 from cloud.web.page_route import PageRoute
+from cloud.web.policy_view import parameter_lines
 from cloud.web.shell import pages_of, shell
 from solar_fund.ledger.accounts import Account
 
@@ -35,7 +37,10 @@ def get_fund(
         for line in ledger.trial_balance():
             name = _public_name(line.account)
             sums[name] = sums.get(name, 0) + line.balance.posted_minor
+        parameters, voted = parameters_in_force(connection, now)
         shown: dict[str, Any] = {
+            "parameters": parameter_lines(asdict(parameters)),
+            "voted": voted,
             "state": fund_state(connection, currency, now),
             "accounts": sorted(sums.items()),
             "total_minor": sum(sums.values()),

@@ -7,7 +7,14 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from cloud.settings import Settings
-from cloud.web import board_pages, member_pages, record_pages, sign_in_pages, vote_pages
+from cloud.web import (
+    board_pages,
+    member_pages,
+    record_pages,
+    sign_in_pages,
+    vote_opening_pages,
+    vote_pages,
+)
 from cloud.web.page_route import answer_http_fault
 from cloud.web.pages import Pages
 
@@ -26,6 +33,14 @@ def add_pages(app: FastAPI, settings: Settings) -> None:
     )
     app.add_exception_handler(HTTPException, answer_http_fault)
     router = APIRouter()
-    for part in (sign_in_pages, member_pages, board_pages, vote_pages, record_pages):
+    # Pages that open votes come first: `/votes/new` is no vote.
+    for part in (
+        sign_in_pages,
+        member_pages,
+        board_pages,
+        vote_opening_pages,
+        vote_pages,
+        record_pages,
+    ):
         router.include_router(part.router)
     app.include_router(router)

@@ -83,6 +83,11 @@ def shell(request: Request, session: SignedIn | None) -> dict[str, Any]:
     }
 
 
+def is_board(session: SignedIn | None) -> bool:
+    """Whether somebody of the board looks at the page."""
+    return session is not None and session.person.has(Role.BOARD)
+
+
 def _role(person: Person) -> str:
     return next(
         (

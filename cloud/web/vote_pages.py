@@ -1,4 +1,4 @@
-"""Votes on solar projects: the paper, the ballot, the count."""
+"""Votes: the list, the paper, the ballot, the count."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Request, Response
 from starlette.responses import JSONResponse, RedirectResponse
 
-from cloud.errors import NotAllowed
-from cloud.members.access import HouseholdDep, SignedIn, optional_session
+from cloud.jobs.count_votes import count_vote
+from cloud.members.access import HouseholdDep, SignedIn, optional_session, require_role
+from cloud.members.roles import Person, Role
 from cloud.services import ServicesDep
 from cloud.votes import publication, repository, usecases
+from cloud.votes.casting import Marks, cast
 from cloud.web.page_route import PageRoute
-from cloud.web.shell import pages_of, shell
-from cloud.web.vote_view import gather_vote
+from cloud.web.policy_view import PolicyView, find_election, gather_policy
+from cloud.web.shell import is_board, pages_of, shell
+from cloud.web.vote_view import VoteView, gather_recount, gather_vote, vote_line
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 OptionalSession = Annotated[SignedIn | None, Depends(optional_session)]
+BoardDep = Annotated[Person, Depends(require_role(Role.BOARD))]
 BALLOT_COOKIE_DAYS = 90
 
 
@@ -26,7 +30,11 @@ def get_votes(request: Request, services: ServicesDep, session: OptionalSession)
     """All votes; the page is open to all, ballots are not."""
     with services.database.reading() as connection:
         elections = repository.all_elections(connection)
-    shown = shell(request, session) | {"elections": elections}
+    now = services.clock()
+    shown = shell(request, session) | {
+        "lines": [vote_line(one, now) for one in elections],
+        "is_board": is_board(session),
+    }
     return pages_of(request).render("votes.html", shown)
 
 
@@ -36,16 +44,21 @@ def get_vote(
 ) -> Response:
     """One vote: paper while it is open, count when it is closed."""
     household = session.person.household if session else None
+    token, now = request.cookies.get(ballot_cookie(election_id)), services.clock()
     with services.database.reading() as connection:
-        view = gather_vote(
-            connection,
-            election_id,
-            household=household,
-            token=request.cookies.get(ballot_cookie(election_id)),
-            now=services.clock(),
+        election = find_election(connection, election_id)
+        view: VoteView | PolicyView = (
+            gather_vote(connection, election_id, household=household, token=token, now=now)
+            if election.kind == repository.PROJECTS
+            else gather_policy(connection, election, token=token, now=now)
         )
-    shown = shell(request, session) | {"view": view, "may_vote": household is not None}
-    return pages_of(request).render("solar_vote.html", shown)
+    template = "solar_vote.html" if election.kind == repository.PROJECTS else "policy_vote.html"
+    shown = shell(request, session) | {
+        "view": view,
+        "may_vote": household is not None,
+        "may_count": is_board(session) and election.closed_at is None and now >= election.closes_at,
+    }
+    return pages_of(request).render(template, shown)
 
 
 @router.post("/votes/{election_id}/ballot")
@@ -55,15 +68,23 @@ def post_ballot(
     household: HouseholdDep,
     election_id: str,
     approve: Annotated[list[str] | None, Form()] = None,
+    choice: Annotated[str, Form(max_length=20)] = "",
+    item: Annotated[list[str] | None, Form()] = None,
+    votes: Annotated[list[int] | None, Form()] = None,
 ) -> Response:
     """Cast a ballot, or replace it."""
     cookie = ballot_cookie(election_id)
+    marks = Marks(
+        approve=approve or [],
+        choice=choice or None,
+        votes=dict(zip(item or [], votes or [], strict=False)),
+    )
     with services.database.transaction() as connection:
-        receipt = usecases.cast_ballot(
+        receipt = cast(
             connection,
             election_id=election_id,
             household=household,
-            approvals=approve or [],
+            marks=marks,
             token=request.cookies.get(cookie),
             now=services.clock(),
         )
@@ -80,6 +101,14 @@ def post_ballot(
     return answer
 
 
+@router.post("/votes/{election_id}/count")
+def post_count(services: ServicesDep, _person: BoardDep, election_id: str) -> Response:
+    """Count a vote whose time is over, and carry out what it decided."""
+    with services.database.transaction() as connection:
+        count_vote(connection, election_id, now=services.clock())
+    return RedirectResponse(f"/votes/{election_id}", status_code=303)
+
+
 @router.get("/votes/{election_id}/ballots.pb")
 def get_pabulib(services: ServicesDep, election_id: str) -> Response:
     """The ballots of a closed vote, for anyone to count again."""
@@ -93,9 +122,9 @@ def get_pabulib(services: ServicesDep, election_id: str) -> Response:
 def get_published(services: ServicesDep, election_id: str) -> Response:
     """Everything needed to count a closed vote again with `solar-fund recount`."""
     with services.database.reading() as connection:
-        content = publication.content_of(connection, election_id)
+        written = publication.published_file(connection, election_id)
     headers = {"Content-Disposition": f'attachment; filename="{election_id}.json"'}
-    return Response(publication.as_file(content), media_type="application/json", headers=headers)
+    return Response(written, media_type="application/json", headers=headers)
 
 
 @router.get("/votes/{election_id}/receipts/{receipt}.json")
@@ -110,22 +139,10 @@ def get_receipt_proof(services: ServicesDep, election_id: str, receipt: str) -> 
 def get_recount(
     request: Request, services: ServicesDep, session: OptionalSession, election_id: str
 ) -> Response:
-    """Count a closed vote anew and compare with what was announced."""
+    """Count a closed vote anew from the ballot box and compare with what was published."""
     with services.database.reading() as connection:
-        election = repository.election_row(connection, election_id)
-        outcome = usecases.count_again(connection, election_id)
-        listed = usecases.published_ballots(connection, election_id)
-    if election is None or election.result is None:
-        raise NotAllowed("counts are sealed until the close")
-    shown = shell(request, session) | {
-        "election": election,
-        "same": list(outcome.selected) == election.result["selected"]
-        and listed.root.hex() == election.ballots_root,
-        "selected": outcome.selected,
-        "ballots": len(listed.ballots),
-        "root": listed.root.hex(),
-    }
-    return pages_of(request).render("recount.html", shown)
+        shown = gather_recount(connection, election_id)
+    return pages_of(request).render("recount.html", shell(request, session) | {"view": shown})
 
 
 def ballot_cookie(election_id: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +14,11 @@ from sqlalchemy import Connection
 
 from cloud.errors import NotFound
 from cloud.votes import repository, usecases
+from cloud.votes.publication import content_of
 from cloud.votes.repository import ElectionRow, Project
 from cloud.web.charts import Bar, month_bars
 from cloud.web.roof_plan import RoofPlan, roof_plan
+from solar_fund.voting.published_vote import recount
 
 BAR_WIDTH = 1000.0
 
@@ -77,6 +80,91 @@ class VoteView:
     result: ResultView | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoteLine:
+    """A vote in the list."""
+
+    election: ElectionRow
+    about: str
+    state: str
+    is_open: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecountView:
+    """A closed vote counted anew.
+
+    Args:
+        election: The vote.
+        faults: What differs from what was published, in words; empty when all agrees.
+        outcome: The new count in a sentence.
+        ballots: Ballots in the box.
+        root: Merkle root over them, hex.
+    """
+
+    election: ElectionRow
+    faults: Sequence[str]
+    outcome: str
+    ballots: int
+    root: str
+
+
+ABOUT = {
+    repository.PROJECTS: "Solar projects",
+    repository.POLICY: "Yes or no",
+    repository.SLATE: "Several proposals",
+}
+
+
+def vote_line(election: ElectionRow, now: datetime) -> VoteLine:
+    """Say in a word how far a vote is."""
+    is_open = election.closed_at is None and election.opens_at <= now < election.closes_at
+    question = (election.paper or {}).get("question", {})
+    about = "Use of data" if "data_request" in question else ABOUT[election.kind]
+    if "parameters" in question:
+        about = "How savings are split"
+    if election.closed_at is None:
+        state = "open" if is_open else "opens later" if now < election.opens_at else "to be counted"
+    elif election.kind == repository.POLICY:
+        state = "passed" if (election.result or {})["passed"] else "not passed"
+    else:
+        state = "counted"
+    return VoteLine(election=election, about=about, state=state, is_open=is_open)
+
+
+def gather_recount(connection: Connection, election_id: str) -> RecountView:
+    """Count a closed vote anew from the ballot box, and compare with what was published.
+
+    Raises:
+        NotFound: No such vote.
+        StateConflict: It is still open.
+    """
+    published = content_of(connection, election_id)
+    election = repository.election_row(connection, election_id)
+    if election is None:
+        raise NotFound(f"vote {election_id}")
+    ballots = repository.ballots_in_box(connection, election_id)
+    from_box = published | {
+        "ballots": [{"ballot": json.loads(row.ballot), "nonce": row.nonce.hex()} for row in ballots]
+    }
+    found = recount(from_box)
+    return RecountView(
+        election=election,
+        faults=found.faults,
+        outcome=_in_words(election, found.result),
+        ballots=found.ballots,
+        root=found.root,
+    )
+
+
+def _in_words(election: ElectionRow, result: Mapping[str, Any]) -> str:
+    if election.kind == repository.POLICY:
+        return str(result["reason"])
+    if election.kind == repository.SLATE:
+        return ", ".join(result["accepted"]) or "nothing accepted"
+    return ", ".join(result["selected"]) or "nothing bought"
+
+
 def gather_vote(
     connection: Connection,
     election_id: str,
@@ -93,8 +181,8 @@ def gather_vote(
     election = repository.election_row(connection, election_id)
     if election is None:
         raise NotFound(f"vote {election_id}")
-    own = usecases.own_ballot(connection, election_id, token)
-    chosen, receipt = own or ([], "")
+    ballot, receipt = usecases.own_ballot(connection, election_id, token) or ({}, "")
+    chosen = list(ballot.get("approve", ()))
     projects = repository.projects_of(connection, election_id)
     # A different order for each member, but the same each time: no project is always first.
     random.Random(f"{election_id}/{household}").shuffle(projects)  # noqa: S311 - fairness, not secrecy

@@ -18,7 +18,7 @@ from solar_fund.voting.equal_shares import SharesOptions, equal_shares
 from solar_fund.voting.greedy import greedy
 from solar_fund.voting.meek import meek_stv
 from solar_fund.voting.phragmen import phragmen
-from solar_fund.voting.policy import PolicyRule, decide_anonymous
+from solar_fund.voting.policy import PolicyRule, decide_anonymous, quorum_votes
 from solar_fund.voting.quadratic import CREDITS_DEFAULT, quadratic_slate
 from solar_fund.voting.receipts import BallotList, InclusionProof, canonical_ballot, publish
 from solar_fund.voting.report import outcome_report, stv_report
@@ -35,6 +35,11 @@ _BINDING: Mapping[str, tuple[str, ...]] = {
     "board": ("elected", "quota"),
     "policy": ("yes", "no", "abstain", "passed"),
     "slate": ("totals",),
+}
+
+# Binding where the published result states them: a slate whose rule has a quorum.
+_BINDING_IF_STATED: Mapping[str, tuple[str, ...]] = {
+    "slate": ("quorum_reached", "accepted"),
 }
 
 
@@ -155,8 +160,8 @@ def recount(content: Mapping[str, Any]) -> Recount:
         faults += _lot_faults(content)
         faults += [
             f"{key}: published {stated.get(key)}, counted {result[key]}"
-            for key in _BINDING[kind]
-            if stated.get(key) != result[key]
+            for key in _binding(kind, stated)
+            if stated.get(key) != result.get(key)
         ]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ElectionInvalid(
@@ -169,6 +174,11 @@ def recount(content: Mapping[str, Any]) -> Recount:
         result=result,
         faults=tuple(faults),
     )
+
+
+def _binding(kind: str, stated: Mapping[str, Any]) -> tuple[str, ...]:
+    optional = _BINDING_IF_STATED.get(kind, ())
+    return (*_BINDING[kind], *(key for key in optional if key in stated))
 
 
 def _lot_faults(content: Mapping[str, Any]) -> list[str]:
@@ -226,16 +236,38 @@ def _count(content: Mapping[str, Any], listed: BallotList) -> dict[str, Any]:
         )
         return asdict(result)
     if kind == "slate":
-        entries = quadratic_slate(
-            [ballot["votes"] for _, ballot in ballots],
-            content["question"]["names"],
-            content["rule"].get("credits", CREDITS_DEFAULT),
-        )
-        return {
-            "totals": {entry.name: entry.total for entry in entries},
-            "entries": [asdict(entry) for entry in entries],
-        }
+        return _count_slate(content, ballots)
     raise ElectionInvalid(f"kind {kind!r}: expected projects, board, policy or slate")
+
+
+def _count_slate(
+    content: Mapping[str, Any], ballots: list[tuple[str, dict[str, Any]]]
+) -> dict[str, Any]:
+    """Rank a slate; where the rule has a quorum, say what is accepted.
+
+    Accepted is what has more votes for than against, if enough members took part. Equal totals
+    stand in the order of the lot, or of the paper where none was drawn.
+    """
+    question, rule = content["question"], content["rule"]
+    names = [name for name in content["lot"] if name in question["names"]] or question["names"]
+    if sorted(names) != sorted(question["names"]):
+        raise ElectionInvalid("the lot must name each proposal of the slate once")
+    entries = quadratic_slate(
+        [ballot["votes"] for _, ballot in ballots], names, rule.get("credits", CREDITS_DEFAULT)
+    )
+    counted: dict[str, Any] = {
+        "totals": {entry.name: entry.total for entry in entries},
+        "entries": [asdict(entry) for entry in entries],
+    }
+    if "quorum" not in rule:
+        return counted
+    needed = quorum_votes(content["roll_size"], Fraction(rule["quorum"]))
+    reached = len(ballots) >= needed
+    return counted | {
+        "quorum_votes": needed,
+        "quorum_reached": reached,
+        "accepted": [entry.name for entry in entries if reached and entry.total > 0],
+    }
 
 
 def _count_projects(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from datetime import timedelta
+from hashlib import sha256
 
 import msgspec
 import pytest
@@ -15,14 +16,18 @@ from sqlalchemy.exc import DatabaseError
 
 from cloud.consents import repository as consents
 from cloud.database import Database
+from cloud.fund.repository import voted_parameters
+from cloud.fund.usecases import parameters_in_force
 from cloud.migrations.run import migrate, missing_steps
 from cloud.transparency import repository as log_repository
 from cloud.transparency.audit import audit
 from cloud.transparency.usecases import record
+from cloud.votes.repository import published_votes
 from gateway.wire.consent import EventType, Terms
 from gateway.wire.session import KnownConsent
 from tests.cloud.coop_builder import START, HomeGateway, open_coop
 from tests.cloud.postgres_cluster import postgres_cluster
+from tests.cloud.votes.policy_builder import cast, count, facts_of, members_of, open_policy
 
 pytestmark = [
     pytest.mark.slow,
@@ -117,6 +122,25 @@ def test_a_reader_sees_one_moment(coop):
         assert log_repository.log_size(reader) == before
     with database.reading() as reader:
         assert log_repository.log_size(reader) == before + 1
+
+
+def test_a_vote_is_counted_published_and_kept(coop):
+    people = members_of(coop, 3)
+    open_policy(coop, parameters={"fund_share": "0.35"})
+    for _person, browser in people:
+        assert cast(browser, "van", choice="yes").status_code == 200
+    assert count(coop, "van")["passed"]
+    file = coop.new_browser().get("/votes/van/published.json").content
+    assert facts_of(coop, "vote.closed")[0]["published_sha256"] == sha256(file).hexdigest()
+    with coop.services.database.reading() as connection:
+        parameters, _voted = parameters_in_force(connection, coop.clock())
+    assert str(parameters.fund_share) == "0.35"
+    for statement in (delete(published_votes), delete(voted_parameters)):
+        with (
+            pytest.raises(DatabaseError, match="never changed or deleted"),
+            coop.services.database.transaction() as connection,
+        ):
+            connection.execute(statement)
 
 
 def test_times_come_back_aware(coop):

@@ -20,7 +20,10 @@ from cloud.votes.usecases import (
     published_ballots,
 )
 from solar_fund.voting.pabulib import read_pb
+from solar_fund.voting.published_vote import recount
+from solar_fund.voting.tie_break import draw_lot
 from tests.cloud.coop_builder import Coop
+from tests.cloud.votes.policy_builder import facts_of
 
 FACTS = {
     "kwp": 4.0,
@@ -216,6 +219,38 @@ def test_the_published_file_counts_to_the_same_result(
 
     assert int(election.budget) == 60_000
     assert len(election.ballots) == 3
+
+
+def test_the_lot_is_drawn_from_a_seed_that_is_in_the_log_before_the_first_ballot(
+    coop: Coop, people: list
+) -> None:
+    open_vote(coop, people, lot=())
+
+    (opened,) = facts_of(coop, "vote.opened")
+
+    assert len(opened["lot_seed"]) == 32
+    assert tuple(opened["lot"]) == draw_lot(["school", "hall", "barn"], opened["lot_seed"])
+
+
+def test_the_published_file_lets_anyone_draw_the_lot_again(coop: Coop, people: list) -> None:
+    open_vote(coop, people, lot=(), lot_seed="drawn from a hat")
+    for person in people[:3]:
+        vote(coop, person, "school", "hall")
+    close(coop)
+
+    content = coop.new_browser().get("/votes/round-1/published.json").json()
+
+    assert content["lot_seed"] == "drawn from a hat"
+    assert recount(content).matches
+    changed = recount(content | {"lot": content["lot"][::-1]})
+    assert any("lot" in fault for fault in changed.faults)
+
+
+def test_a_lot_that_its_seed_does_not_give_is_refused(coop: Coop, people: list) -> None:
+    drawn = draw_lot(["school", "hall", "barn"], "a seed")
+
+    with pytest.raises(BadInput, match="seed"):
+        open_vote(coop, people, lot=drawn[::-1], lot_seed="a seed")
 
 
 def test_roll_and_box_share_no_column_and_the_box_holds_no_time(coop: Coop, people: list) -> None:

@@ -8,10 +8,20 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Delete, Update, text
+from sqlalchemy.exc import DatabaseError
 
 from cloud.fund.usecases import pay_shares
 from cloud.transparency import repository as log_repository
-from cloud.votes.repository import ElectionRow, Project, ballots_in_box
+from cloud.votes.repository import (
+    ElectionRow,
+    Project,
+    ballot_box,
+    ballots_in_box,
+    election_projects,
+    elections,
+    published_votes,
+)
 from cloud.votes.usecases import close_election, open_election
 from solar_fund.voting.merkle import is_included
 from tests.cloud.coop_builder import Coop
@@ -136,6 +146,54 @@ def test_the_log_holds_root_and_hash_of_the_published_file(coop: Coop, vote: str
     facts = json.loads(closed[-1].entry)["facts"]
     assert facts["published_sha256"] == hashlib.sha256(file).hexdigest()
     assert facts["ballots_root"] == json.loads(file)["merkle_root"]
+
+
+def test_the_served_bytes_stay_those_that_were_hashed_whatever_changes_later(
+    coop: Coop, vote: str
+) -> None:
+    close(coop)
+    stranger = coop.new_browser()
+    before = stranger.get(f"/votes/{vote}/published.json").content
+    with coop.services.database.transaction() as connection:
+        connection.execute(elections.update().values(title="Another title", result_text="{}"))
+        connection.execute(election_projects.update().values(name="renamed", cost_minor=1))
+        connection.execute(ballot_box.delete())
+
+    after = stranger.get(f"/votes/{vote}/published.json").content
+
+    assert after == before
+    with coop.services.database.reading() as connection:
+        closed = log_repository.newest_entries(connection, kind="vote.closed", count=1)[0]
+    facts = json.loads(closed.entry)["facts"]
+    assert facts["published_sha256"] == hashlib.sha256(after).hexdigest()
+
+
+@pytest.mark.parametrize("statement", [published_votes.delete(), published_votes.update()])
+def test_the_database_refuses_to_change_a_published_file(
+    coop: Coop, vote: str, statement: Delete | Update
+) -> None:
+    close(coop)
+    if statement.is_update:
+        statement = statement.values(content=b"{}")
+
+    with (
+        pytest.raises(DatabaseError, match="never changed or deleted"),
+        coop.services.database.transaction() as connection,
+    ):
+        connection.execute(statement)
+
+
+def test_a_vote_closed_before_files_were_kept_is_put_together_on_demand(
+    coop: Coop, vote: str
+) -> None:
+    close(coop)
+    stranger = coop.new_browser()
+    kept = stranger.get(f"/votes/{vote}/published.json").content
+    with coop.services.database.transaction() as connection:
+        connection.execute(text("DROP TRIGGER published_votes_no_delete"))
+        connection.execute(published_votes.delete())
+
+    assert stranger.get(f"/votes/{vote}/published.json").content == kept
 
 
 @pytest.mark.parametrize("part", ["ballot", "result", "roll"])

@@ -1,0 +1,231 @@
+"""Votes and uses of data in a real browser: two widths, two themes, with and without scripts."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from cloud.demo.processes import free_port
+from cloud.members.access import SESSION_COOKIE
+from cloud.members.roles import Person, Role
+from cloud.members.usecases import open_session
+from tests.cloud.coop_builder import Coop, open_coop
+from tests.cloud.votes.policy_builder import (
+    cast,
+    count,
+    members_of,
+    open_policy,
+    open_slate,
+    plan_of,
+)
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.xdist_group("vote-pages")]
+
+AXE = Path(__file__).resolve().parents[1] / "vendor" / "axe-core" / "4.14.1" / "axe.min.js"
+AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+MEMBER_PAGES = (
+    "/home",
+    "/votes",
+    "/votes/van",
+    "/votes/split",
+    "/votes/slate",
+    "/votes/old-policy",
+    "/votes/old-policy/recount",
+    "/votes/old-slate",
+)
+BOARD_PAGES = ("/votes", "/votes/new", "/votes/van", "/fund")
+START_S_MAX = 30
+
+
+class Scene:
+    """A co-op with votes in every state, and an address to look at it."""
+
+    def __init__(self, coop: Coop, port: int) -> None:
+        self.coop = coop
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        people = members_of(coop, 12)
+        self.member = people[0][0]
+        self.board = coop.person(Role.BOARD, email="board@example.org")
+        for vote, opened in (("old-policy", open_policy), ("old-slate", open_slate)):
+            opened(coop, plan=plan_of(coop, election_id=vote, title=f"An earlier vote: {vote}"))
+        for number, (_person, browser) in enumerate(people[:9]):
+            cast(browser, "old-policy", choice=("yes", "yes", "no", "abstain")[number % 4])
+            cast(browser, "old-slate", votes={"van": number % 5, "tools": -(number % 4)})
+        count(coop, "old-policy")
+        count(coop, "old-slate", days=0)
+        open_policy(coop)
+        for _person, browser in people[1:5]:
+            cast(browser, "van", choice="yes")
+        open_policy(
+            coop,
+            plan=plan_of(coop, election_id="split", title="More for the fund"),
+            parameters={"fund_share": "0.35", "cost_cap_share": "0.05"},
+        )
+        open_slate(coop, plan=plan_of(coop, election_id="slate", title="What to buy next"))
+
+    def signed_in(self, browser: Browser, person: Person, **look) -> BrowserContext:
+        with self.coop.services.database.transaction() as connection:
+            session = open_session(connection, person=person, now=self.coop.clock())
+        context = browser.new_context(**look)
+        context.add_cookies([{"name": SESSION_COOKIE, "value": session.token, "url": self.url}])
+        return context
+
+    def people(self) -> tuple[tuple[Person, tuple[str, ...]], ...]:
+        """Who looks at which pages."""
+        return ((self.member, MEMBER_PAGES), (self.board, BOARD_PAGES))
+
+
+@contextmanager
+def served(coop: Coop, port: int) -> Iterator[None]:
+    """The co-op's application on a port of 127.0.0.1; its lifespan is the builder's."""
+    server = uvicorn.Server(
+        uvicorn.Config(
+            coop.app,
+            host="127.0.0.1",
+            port=port,
+            log_level="error",
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=2,
+        )
+    )
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline_s = time.monotonic() + START_S_MAX
+    while not server.started and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    assert server.started
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(START_S_MAX)
+        assert not thread.is_alive()
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    folder, port = tmp_path_factory.mktemp("votes"), free_port()
+    with open_coop(folder) as coop:
+        prepared = Scene(coop, port)
+        with served(coop, port):
+            yield prepared
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.fail("no Chromium; install it with: apt-get install chromium")
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield launched
+        launched.close()
+
+
+def complaints_of(page: Page, address: str) -> list[str]:
+    """Open a page and say what is wrong with it."""
+    found: list[str] = []
+    page.on("pageerror", lambda fault: found.append(f"script: {fault}"))
+    page.on(
+        "console",
+        lambda said: found.append(f"console: {said.text}") if said.type == "error" else None,
+    )
+    answer = page.goto(address)
+    page.wait_for_load_state("networkidle")
+    assert answer is not None
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    if answer.status != 200:
+        found.append(f"answered with {answer.status}")
+    wider = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    if wider > 0:
+        found.append(f"{wider} px wider than the window")
+    return [f"{address}: {one}" for one in found]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_pages_load_without_a_complaint(scene: Scene, browser: Browser, width: int) -> None:
+    complaints: list[str] = []
+    for person, paths in scene.people():
+        look = {"viewport": {"width": width, "height": 900}}
+        context = scene.signed_in(browser, person, **look)
+        for path in paths:
+            page = context.new_page()
+            complaints += complaints_of(page, f"{scene.url}{path}")
+            page.close()
+        context.close()
+    assert complaints == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_pages_have_no_accessibility_findings(
+    scene: Scene, browser: Browser, width: int, theme: str
+) -> None:
+    findings: list[str] = []
+    for person, paths in scene.people():
+        # The checker is a script of its own; the page's policy is tested above.
+        look = {"viewport": {"width": width, "height": 900}, "color_scheme": theme}
+        context = scene.signed_in(browser, person, bypass_csp=True, **look)
+        for path in paths:
+            page = context.new_page()
+            page.goto(f"{scene.url}{path}")
+            page.wait_for_load_state("networkidle")
+            page.add_script_tag(path=AXE)
+            result = page.evaluate(
+                "tags => axe.run(document, {runOnly: {type: 'tag', values: tags}})", AXE_TAGS
+            )
+            findings += [
+                f"{path}: {one['id']}: {one['nodes'][0]['html'][:120]}"
+                for one in result["violations"]
+            ]
+            page.close()
+        context.close()
+    assert findings == []
+
+
+def test_a_member_votes_without_javascript(scene: Scene, browser: Browser) -> None:
+    context = scene.signed_in(browser, scene.member, java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{scene.url}/votes/van")
+    page.get_by_label("Yes").check()
+    page.get_by_role("button", name="Cast ballot").click()
+    assert page.get_by_text("Your ballot is in the box").is_visible()
+    page.goto(f"{scene.url}/votes/slate")
+    page.get_by_label("Four cargo bikes").fill("4")
+    page.get_by_role("button", name="Cast ballot").click()
+    assert page.get_by_text("Your ballot is in the box").is_visible()
+    assert page.get_by_label("Four cargo bikes").input_value() == "4"
+    context.close()
+
+
+def test_credits_are_added_up_while_typing(scene: Scene, browser: Browser) -> None:
+    context = scene.signed_in(browser, scene.member)
+    page = context.new_page()
+    page.goto(f"{scene.url}/votes/slate")
+    for label in ("Four cargo bikes", "A tool library", "A second van"):
+        page.get_by_label(label).fill("6")
+    assert page.get_by_text("108 of 100 credits spent, take some votes back").is_visible()
+    context.close()
+
+
+def test_the_board_opens_a_vote_without_javascript(scene: Scene, browser: Browser) -> None:
+    context = scene.signed_in(browser, scene.board, java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{scene.url}/votes/new")
+    form = page.locator("form", has=page.get_by_label("A yes needs"))
+    form.get_by_label("Title").fill("The van in winter")
+    form.get_by_label("What is asked").fill("Shall the van get winter tyres?")
+    form.get_by_role("button", name="Open this vote").click()
+    assert page.get_by_role("heading", name="The van in winter").is_visible()
+    context.close()
