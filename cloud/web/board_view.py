@@ -27,44 +27,97 @@ from tariff_bargainer.bargaining.counter_offer import (
     advise,
 )
 
-RANGE_WIDTH = 732.0
-HISTOGRAM_WIDTH = 690.0
-HISTOGRAM_HEIGHT = 212.0
 SPARK_WIDTH, SPARK_HEIGHT = 160.0, 34.0
-LOAD_WIDTH, LOAD_HEIGHT = 586.0, 260.0
+ROW_HEIGHT = 26.0
+# Room for the text of a price beside its mark.
+LABEL_WIDTH = 52.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    """Sizes of the page's charts, in chart units; a phone gets a drawing of its own.
+
+    Args:
+        name: Style class that shows it on screens of its size only.
+        range_width: Width of the scale of prices.
+        histogram_width: Width of the bars of winners and losers.
+        histogram_height: Height of the tallest bar.
+        load_width: Width of the load curves.
+        load_height: Height of the load curves.
+        ticks: About how many marks an axis has.
+    """
+
+    name: str
+    range_width: float
+    histogram_width: float
+    histogram_height: float
+    load_width: float
+    load_height: float
+    ticks: int
+
+
+WIDE = Drawing(
+    name="only-wide",
+    range_width=732.0,
+    histogram_width=690.0,
+    histogram_height=212.0,
+    load_width=586.0,
+    load_height=260.0,
+    ticks=6,
+)
+NARROW = Drawing(
+    name="only-narrow",
+    range_width=300.0,
+    histogram_width=300.0,
+    histogram_height=150.0,
+    load_width=282.0,
+    load_height=170.0,
+    ticks=3,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """A move on the range chart."""
+    """A move on the range chart; its price stands on the side where there is room."""
 
     x: float
     y: float
     label: str
     ours: bool
+    label_left: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RangeChart:
-    """The bargaining range with one supplier, in chart units over `RANGE_WIDTH`.
+    """The bargaining range with one supplier, in chart units.
 
     Args:
+        drawing: The sizes it is drawn in.
         floor_from: Left end of the likely floor.
         floor_to: Right end.
         target: Our target.
+        target_text: Middle of the words at the target.
         walk_away: Our walk-away.
         ticks: Marks in hundredths of the currency per kWh.
         points: Moves of both sides, a row per round.
+        trails: Lines through the moves of each side, theirs first.
+        gap: From our newest ask to their newest offer, if we asked.
+        gap_label: How far it is, in words.
         height: Height of the rows of moves.
         summary: The chart in a sentence.
     """
 
+    drawing: Drawing
     floor_from: float
     floor_to: float
     target: float
+    target_text: float
     walk_away: float
     ticks: Sequence[Tick]
     points: Sequence[Point]
+    trails: tuple[str, str]
+    gap: tuple[float, float] | None
+    gap_label: str
     height: float
     summary: str
 
@@ -93,9 +146,20 @@ class OfferRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WinsChart:
+    """Winners and losers of an offer: bars of homes by the change of their yearly bill."""
+
+    drawing: Drawing
+    bars: Sequence[Bar]
+    ticks: Sequence[Tick]
+    zero_x: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadChart:
     """The released typical working day, winter and summer."""
 
+    drawing: Drawing
     winter: str
     summer: str
     ticks: Sequence[Tick]
@@ -112,11 +176,9 @@ class BoardView:
     selected: OfferRow | None
     talk: Negotiation | None
     advice: CounterOffer | None
-    chart: RangeChart | None
-    bars: Sequence[Bar]
-    bar_ticks: Sequence[Tick]
-    zero_x: float
-    load: LoadChart | None
+    ranges: Sequence[RangeChart]
+    wins: Sequence[WinsChart]
+    loads: Sequence[LoadChart]
     floor_lines: Sequence[dict[str, str]]
     log: Sequence[LogLine]
     signed: int
@@ -138,7 +200,6 @@ def gather_board(connection: Connection, tender_id: str, supplier: str | None) -
     rows = [_offer_row(tender, one, is_selected=one.supplier == chosen) for one in ordered]
     selected = next((row for row in rows if row.is_selected), None)
     talk = talk_with(connection, tender, chosen) if chosen else None
-    bars, ticks, zero_x = _big_histogram(tender, selected) if selected else ([], [], 0.0)
     can_answer = talk is not None and talk.status is Status.OPEN and _their_turn_over(talk)
     return BoardView(
         tender=tender,
@@ -146,11 +207,9 @@ def gather_board(connection: Connection, tender_id: str, supplier: str | None) -
         selected=selected,
         talk=talk,
         advice=advise(talk) if talk is not None and can_answer else None,
-        chart=range_chart(talk) if talk is not None and talk.moves else None,
-        bars=bars,
-        bar_ticks=ticks,
-        zero_x=zero_x,
-        load=_load_chart(tender),
+        ranges=[range_chart(talk, one) for one in (WIDE, NARROW)] if talk and talk.moves else [],
+        wins=[_wins_chart(tender, selected, one) for one in (WIDE, NARROW)] if selected else [],
+        loads=[_load_chart(tender, one) for one in (WIDE, NARROW)] if _has_load(tender) else [],
         floor_lines=[
             {"text": line["text"], "amount": line["amount"]} for line in tender.floor["lines"]
         ],
@@ -164,9 +223,9 @@ def gather_board(connection: Connection, tender_id: str, supplier: str | None) -
     )
 
 
-def range_chart(talk: Negotiation) -> RangeChart:
+def range_chart(talk: Negotiation, drawing: Drawing) -> RangeChart:
     """Place a negotiation on a scale of prices."""
-    limits = talk.range
+    limits, width = talk.range, drawing.range_width
     prices = [move.price_per_kwh for move in talk.moves]
     values = [*prices, limits.floor_low, limits.floor_high, limits.target, limits.walk_away]
     low, high = float(min(values)) * 100, float(max(values)) * 100
@@ -174,34 +233,59 @@ def range_chart(talk: Negotiation) -> RangeChart:
     low, high = low - pad, high + pad
 
     def at(price: Decimal) -> float:
-        return round((float(price) * 100 - low) / (high - low) * RANGE_WIDTH, 1)
+        return round((float(price) * 100 - low) / (high - low) * width, 1)
 
     points = [
         Point(
             x=at(move.price_per_kwh),
-            y=26.0 * move.round,
+            y=ROW_HEIGHT * move.round,
             label=f"{float(move.price_per_kwh) * 100:.2f}",
             ours=move.party == Party.COOP,
+            label_left=_label_left(at(move.price_per_kwh), width, ours=move.party == Party.COOP),
         )
         for move in talk.moves
     ]
-    rounds = talk.round
+    gap = None
+    if talk.our_prices and talk.their_prices:
+        gap = (at(talk.our_prices[-1]), at(talk.their_prices[-1]))
+    cents_apart = float(talk.their_prices[-1] - talk.our_prices[-1]) * 100 if gap else 0.0
     summary = (
         f"Bargaining range with {talk.supplier} in cent per kWh. Supplier floor guessed at "
         f"{float(limits.floor_low) * 100:.1f} to {float(limits.floor_high) * 100:.1f}; our target "
         f"{float(limits.target) * 100:.1f}; walk-away {float(limits.walk_away) * 100:.1f}. "
         f"They offered {_listed(talk.their_prices)}; we asked {_listed(talk.our_prices)}."
     )
+    target = at(limits.target)
     return RangeChart(
+        drawing=drawing,
         floor_from=at(limits.floor_low),
         floor_to=at(limits.floor_high),
-        target=at(limits.target),
+        target=target,
+        target_text=min(max(target, LABEL_WIDTH), width - LABEL_WIDTH),
         walk_away=at(limits.walk_away),
-        ticks=axis(low, high, length=RANGE_WIDTH, steps=5, decimals=1 if high - low < 4 else 0),
+        ticks=axis(
+            low,
+            high,
+            length=width,
+            steps=min(drawing.ticks + 1, 5),
+            decimals=1 if high - low < 4 else 0,
+        ),
         points=points,
-        height=26.0 * (rounds + 1),
+        trails=(_trail(points, ours=False), _trail(points, ours=True)),
+        gap=gap,
+        gap_label=f"gap now {cents_apart:.2f} ct" if cents_apart > 0 else "",
+        height=ROW_HEIGHT * (talk.round + 1),
         summary=summary,
     )
+
+
+def _label_left(x: float, width: float, *, ours: bool) -> bool:
+    """Asks have their price on the left and offers on the right, unless the edge is near."""
+    return x > LABEL_WIDTH if ours else x > width - LABEL_WIDTH
+
+
+def _trail(points: Sequence[Point], *, ours: bool) -> str:
+    return " ".join(f"{point.x},{point.y}" for point in points if point.ours == ours)
 
 
 def load_summary(
@@ -254,31 +338,38 @@ def _offer_row(tender: Tender, offer: StoredOffer, *, is_selected: bool) -> Offe
     )
 
 
-def _big_histogram(tender: Tender, row: OfferRow) -> tuple[list[Bar], list[Tick], float]:
+def _wins_chart(tender: Tender, row: OfferRow, drawing: Drawing) -> WinsChart:
     edges = [-edge for edge in reversed(row.offer.edges_minor)]
-    bars = histogram(
-        edges,
-        list(reversed(row.offer.counts)),
-        width=HISTOGRAM_WIDTH,
-        height=HISTOGRAM_HEIGHT,
-        beyond=float(tender.mandate["loss_limit_minor"]),
+    width = drawing.histogram_width
+    return WinsChart(
+        drawing=drawing,
+        bars=histogram(
+            edges,
+            list(reversed(row.offer.counts)),
+            width=width,
+            height=drawing.histogram_height,
+            beyond=float(tender.mandate["loss_limit_minor"]),
+        ),
+        ticks=axis(edges[0] / 100, edges[-1] / 100, length=width, steps=drawing.ticks),
+        zero_x=round(-edges[0] / (edges[-1] - edges[0]) * width, 1),
     )
-    span = edges[-1] - edges[0]
-    ticks = axis(edges[0] / 100, edges[-1] / 100, length=HISTOGRAM_WIDTH, steps=6)
-    return bars, ticks, round(-edges[0] / span * HISTOGRAM_WIDTH, 1)
 
 
-def _load_chart(tender: Tender) -> LoadChart | None:
-    cells = tender.load.get("cells_w")
-    if not cells or not {"winter", "summer"} <= set(cells):
-        return None
+def _has_load(tender: Tender) -> bool:
+    return {"winter", "summer"} <= set(tender.load.get("cells_w") or ())
+
+
+def _load_chart(tender: Tender, drawing: Drawing) -> LoadChart:
+    cells = tender.load["cells_w"]
     winter = [watts / 1000 for watts in cells["winter"]]
     summer = [watts / 1000 for watts in cells["summer"]]
     top_kw = round_up(max(*winter, *summer))
+    width, height = drawing.load_width, drawing.load_height
     return LoadChart(
-        winter=curve(winter, width=LOAD_WIDTH, height=LOAD_HEIGHT, top=top_kw),
-        summer=curve(summer, width=LOAD_WIDTH, height=LOAD_HEIGHT, top=top_kw),
-        ticks=axis(0, top_kw, length=LOAD_HEIGHT, steps=4, decimals=0 if top_kw >= 8 else 1),
+        drawing=drawing,
+        winter=curve(winter, width=width, height=height, top=top_kw),
+        summer=curve(summer, width=width, height=height, top=top_kw),
+        ticks=axis(0, top_kw, length=height, steps=4, decimals=0 if top_kw >= 8 else 1),
         top_kw=top_kw,
         summary=(
             f"Average working-day power of {tender.homes} homes. Winter reaches {max(winter):.1f} kW, "
