@@ -219,8 +219,8 @@ def live_files(connection: sqlite3.Connection, bucket: int | None = None) -> lis
     """Files that count, of one bucket or of all, by path."""
     rows = connection.execute(
         "SELECT path, month, bucket, intervals, bytes, shortest_us FROM file"
-        " WHERE ?1 IS NULL OR bucket = ?1 ORDER BY path",
-        (bucket,),
+        " WHERE :bucket IS NULL OR bucket = :bucket ORDER BY path",
+        {"bucket": bucket},
     )
     return [
         LiveFile(

@@ -82,8 +82,9 @@ class MirrorFeed:
             rows = connection.execute(
                 "SELECT chunk.id, household, meter, quantity, purpose, epoch, intervals, packed"
                 " FROM chunk JOIN stream ON stream.id = chunk.stream"
-                " WHERE chunk.id > ?1 AND (?2 IS NULL OR chunk.id <= ?2) ORDER BY chunk.id LIMIT ?3",
-                (number, upto, limit),
+                " WHERE chunk.id > :number AND (:upto IS NULL OR chunk.id <= :upto)"
+                " ORDER BY chunk.id LIMIT :limit",
+                {"number": number, "upto": upto, "limit": limit},
             ).fetchall()
         return [_feed_chunk(row) for row in rows]
 

@@ -56,9 +56,9 @@ def broken_chains(connection: sqlite3.Connection, household: str | None) -> list
     rows = connection.execute(
         "SELECT household, meter, quantity, purpose, gateway, noticed_us, seq, head, missing,"
         " forked, reused FROM chain JOIN stream ON stream.id = chain.stream"
-        " WHERE (?1 IS NULL OR household = ?1) AND (missing <> '' OR forked > 0 OR reused > 0)"
+        " WHERE (:household IS NULL OR household = :household) AND (missing <> '' OR forked > 0 OR reused > 0)"
         " ORDER BY household, stream.id, gateway",
-        (household,),
+        {"household": household},
     )
     return [
         BrokenChain(
