@@ -2,7 +2,8 @@
 
 Pure. An interval that is covered already is a duplicate, one that overlaps in part is refused,
 anything else is accepted and covers from then on. A gap is recorded but covers nothing, so the
-energy may still come.
+energy may still come. Time that another life of the counter has energy for is taken: only what is
+called partial may stand beside it, which is how two lives share the interval of a reset.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class AcceptedRows:
 
 
 def take_part(
-    checked: CheckedPart, *, energy: Coverage, gaps: Coverage
+    checked: CheckedPart, *, energy: Coverage, gaps: Coverage, lives: Coverage | None = None
 ) -> tuple[PartAnswer, AcceptedRows, int]:
     """Sort a part's intervals and extend the coverage by what is new.
 
@@ -58,11 +59,13 @@ def take_part(
         checked: The part and what may be stored of it.
         energy: Time for which the stream and epoch have energy.
         gaps: Time for which a gap is on record.
+        lives: Time for which any life of the stream's counter has energy, extended as well; None
+            while there is only this one.
 
     Returns:
         The answer, the new intervals with energy, and how many new gaps were recorded.
     """
-    intake = _Intake(energy=energy, gaps=gaps, refused=list(checked.refused))
+    intake = _Intake(energy=energy, gaps=gaps, lives=lives, refused=list(checked.refused))
     for piece in pieces_of(checked.admissible):
         if isinstance(piece, Run):
             intake.take_run(piece)
@@ -93,6 +96,7 @@ class _Intake:
 
     energy: Coverage
     gaps: Coverage
+    lives: Coverage | None
     refused: list[RefusedInterval]
     duplicates: int = 0
     new_gaps: int = 0
@@ -106,10 +110,10 @@ class _Intake:
         relation = self.energy.relation(start_us, end_us)
         if relation is Relation.COVERED:
             self.duplicates += count
-        elif relation is Relation.OVERLAP:
+        elif relation is Relation.OVERLAP or self._is_taken(start_us, end_us):
             self.take_each(run)
         else:
-            self.energy.add(start_us, end_us)
+            self._cover(start_us, end_us)
             edges_us = np.arange(start_us, end_us + 1, step_us, dtype=np.int64)
             self.taken.append(
                 AcceptedRows(
@@ -131,10 +135,12 @@ class _Intake:
                 self.duplicates += 1
             elif reading.quality is Quality.GAP:
                 self._take_gap(start_us, end_us)
-            elif relation is Relation.OVERLAP:
+            elif relation is Relation.OVERLAP or (
+                reading.quality is not Quality.PARTIAL and self._is_taken(start_us, end_us)
+            ):
                 self.refused.append(RefusedInterval(start=reading.start, reason=OVERLAP))
             else:
-                self.energy.add(start_us, end_us)
+                self._cover(start_us, end_us)
                 rows.append((start_us, end_us, reading.energy_wh))
                 quality.append(QUALITY_CODE[reading.quality])
         if rows:
@@ -147,6 +153,15 @@ class _Intake:
                     quality=np.array(quality, dtype=np.uint8),
                 )
             )
+
+    def _is_taken(self, start_us: int, end_us: int) -> bool:
+        """Whether another life has energy for some of a time that this one has none for."""
+        return self.lives is not None and self.lives.relation(start_us, end_us) is not Relation.FREE
+
+    def _cover(self, start_us: int, end_us: int) -> None:
+        self.energy.add(start_us, end_us)
+        if self.lives is not None:
+            self.lives.add(start_us, end_us)
 
     def _take_gap(self, start_us: int, end_us: int) -> None:
         if self.gaps.relation(start_us, end_us) is Relation.COVERED:

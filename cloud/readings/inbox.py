@@ -43,6 +43,9 @@ GROUP_MAX = 512
 COVERAGE_CACHE_MAX = 50_000
 """Streams and epochs whose coverage stays in memory."""
 
+_SEVERAL = -1
+"""In the place of a stream's only epoch: it has several."""
+
 ROWS_PER_STATEMENT = 32
 """Rows to one INSERT. Each statement lets go of the interpreter and has to win it back from the
 thread that answers requests, which costs far more than the row itself."""
@@ -209,6 +212,8 @@ class _Ledger:
         self._connection = connection
         self._streams: dict[tuple[str, StreamKey], int] = {}
         self._coverage: OrderedDict[_CoverageKey, Coverage] = OrderedDict()
+        self._only_life: dict[int, int] = {}
+        self._lives: dict[int, Coverage] = {}
         self._touched: set[_CoverageKey] = set()
         self._tallies: dict[int, list[int]] = {}
         self._chunks: list[tuple[Any, ...]] = []
@@ -221,6 +226,8 @@ class _Ledger:
         """Drop all that was remembered: the disk may say otherwise."""
         self._streams.clear()
         self._coverage.clear()
+        self._only_life.clear()
+        self._lives.clear()
         self._touched.clear()
         self._tallies.clear()
         self._chunks.clear()
@@ -295,6 +302,9 @@ class _Ledger:
             self._chains.popitem(last=False)
         while len(self._coverage) > COVERAGE_CACHE_MAX:
             self._coverage.popitem(last=False)
+        if len(self._only_life) > COVERAGE_CACHE_MAX:
+            self._only_life.clear()
+            self._lives.clear()
 
     def tell_of_breaks(self) -> None:
         """Count and log what the group that is now on disk broke, for the operator."""
@@ -343,11 +353,15 @@ class _Ledger:
             return answer, rows
         stream = self._stream(household, checked.part.stream)
         epoch = checked.part.epoch
+        lives = self._all_lives(stream, epoch)
         answer, rows, new_gaps = take_part(
             checked,
             energy=self._covered(stream, epoch, is_gap=False),
             gaps=self._covered(stream, epoch, is_gap=True),
+            lives=lives,
         )
+        if lives is not None:
+            lives.take_changes()  # on disk is what each life covers, and not their sum
         if rows:
             self._chunks.append(
                 (
@@ -431,6 +445,33 @@ class _Ledger:
             (household, key.meter, key.quantity, key.purpose),
         ).fetchone()
         return None if row is None else int(row[0])
+
+    def _all_lives(self, stream: int, epoch: int) -> Coverage | None:
+        """Time that any life of a stream's counter has energy for; None while there is but one."""
+        lives = self._lives.get(stream)
+        if lives is not None:
+            return lives
+        if stream not in self._only_life:
+            found = self._connection.execute(
+                "SELECT min(epoch), max(epoch) FROM coverage WHERE stream = ? AND is_gap = 0",
+                (stream,),
+            ).fetchone()
+            first, last = (epoch, epoch) if found[0] is None else found
+            self._only_life[stream] = int(first) if first == last else _SEVERAL
+        if self._only_life[stream] == epoch:
+            return None
+        lives = Coverage()
+        ranges = self._connection.execute(
+            "SELECT start_us, end_us FROM coverage WHERE stream = ? AND is_gap = 0", (stream,)
+        ).fetchall()
+        for key in self._touched:
+            # What the open group has covered is on disk only when the group is.
+            if key[0] == stream and not key[2]:
+                ranges += self._coverage[key].ranges()
+        for start_us, end_us in ranges:
+            lives.add(start_us, end_us)
+        self._lives[stream] = lives
+        return lives
 
     def _covered(self, stream: int, epoch: int, *, is_gap: bool) -> Coverage:
         key = (stream, epoch, is_gap)

@@ -270,6 +270,7 @@ class MemoryStore:
             checked,
             energy=stream.energy.setdefault(epoch, Coverage()),
             gaps=stream.gaps.setdefault(epoch, Coverage()),
+            lives=_all_of(stream.energy.values()),
         )
         columns = (
             rows.start_us.tolist(),
@@ -309,13 +310,21 @@ class MemoryStore:
             stream.gap_intervals += gap.intervals
 
 
+def _all_of(lives: Iterable[Coverage]) -> Coverage:
+    together = Coverage()
+    for life in lives:
+        for start_us, end_us in life.ranges():
+            together.add(start_us, end_us)
+    return together
+
+
 def _on_grid(rows: list[_Row], grid: Grid) -> list[float]:
     """Energy per step of one meter, NaN where a step is not filled by known energy."""
     merged: dict[tuple[int, int], tuple[int, bool]] = {}
     for row in rows:
-        energy_wh, is_known = merged.get((row.start_us, row.end_us), (0, True))
+        _, is_known = merged.get((row.start_us, row.end_us), (0, True))
         known = is_known and row.quality != _PARTIAL
-        merged[row.start_us, row.end_us] = (energy_wh + row.energy_wh, known)
+        merged[row.start_us, row.end_us] = (row.energy_wh, known)
     filled_us = [0] * grid.steps
     energy = [0] * grid.steps
     for (start_us, end_us), (energy_wh, is_known) in merged.items():

@@ -158,7 +158,8 @@ class ReadingStore(Protocol):
         """Store a batch; the answer comes only after it is on disk.
 
         The same gateway and number with the same bytes is answered as duplicate. An interval
-        that is covered already is a duplicate; one that overlaps in part is refused (`overlap`).
+        that is covered already is a duplicate; one that overlaps in part, or tells of time that
+        another life of the counter has energy for without being partial, is refused (`overlap`).
 
         Raises:
             StoreBusy: The queue is full; try again later.

@@ -88,7 +88,8 @@ def needs_adding(source: Source, streams: Sequence[Stream], grid: Grid) -> bool:
 def filled_together(streams: Sequence[Stream], grid: Grid) -> str:
     """SQL of the steps that shorter intervals fill wholly: stream, cell, energy_wh.
 
-    Two lives of a counter inside one interval are added first.
+    Where several lives of a counter share an interval, the newest version of it counts, and none if
+    one of them is partial.
     """
     start = "epoch_us(start)"
     cell = f"(start_us - {grid.start_us}) // {grid.step_us}"
@@ -102,8 +103,8 @@ def filled_together(streams: Sequence[Stream], grid: Grid) -> str:
     )
     if several:
         shorter += (
-            f" UNION ALL SELECT stream, {start} AS start_us, duration_us, sum(energy_wh)"  # noqa: S608 - see module
-            f" FROM rows WHERE stream IN ({several}) GROUP BY stream, start, duration_us"
+            f" UNION ALL SELECT stream, {start} AS start_us, duration_us,"  # noqa: S608 - see module
+            f" arg_max(energy_wh, version) AS energy_wh FROM rows WHERE stream IN ({several}) GROUP BY stream, start, duration_us"
             f" HAVING bool_and({known})"
         )
     return (

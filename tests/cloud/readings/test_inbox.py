@@ -8,9 +8,10 @@ import threading
 import time
 from concurrent.futures import Future, wait
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -306,6 +307,51 @@ def test_the_store_on_disk_says_what_the_store_in_memory_says(
         mine, its = disk.counts(), memory.counts()
         for name in ("batches", "intervals_accepted", "intervals_distinct", "gaps", "energy_wh"):
             assert getattr(mine, name) == getattr(its, name)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 11),
+            st.sampled_from([300, 900, 1800, 3600]),
+            st.lists(st.integers(1, 99), min_size=1, max_size=5),
+            st.sampled_from("mep"),
+            st.integers(0, 3),
+        ),
+        min_size=1,
+        max_size=10,
+    ),
+    st.data(),
+)
+def test_no_moment_counts_twice_whatever_lives_of_a_counter_tell_of_it(
+    tmp_path_factory: pytest.TempPathFactory, steps, data: st.DataObject
+) -> None:
+    known_wh: dict[datetime, int] = {}
+    with EmbeddedStore(tmp_path_factory.mktemp("store")) as store:
+        for quarter, step_s, wh, letter, epoch in steps:
+            start = MONDAY + timedelta(minutes=15 * quarter)
+            sent = part(wh, start=start, step_s=step_s, epoch=epoch, quality=letter * len(wh))
+            store.append(batch(sent, household="a")).result()
+            if data.draw(st.booleans()):
+                store.compact()
+        end = MONDAY + timedelta(hours=9)
+        rows = store.home_readings("a", start=MONDAY, end=end)
+        rows = rows[rows["quality"] != "partial"]
+        for _, row in rows.iterrows():
+            for moment in pd.date_range(row.start, row.end, freq="5min", inclusive="left"):
+                assert moment not in known_wh, "two intervals know of one moment"
+                known_wh[moment] = row.energy_wh
+        for step_s in (900, 3600):
+            matrix = store.home_matrix(
+                ["a"],
+                quantity=Quantity.IMPORT_WH,
+                purpose=Purpose.GROUP_TARIFF,
+                start=MONDAY,
+                end=end,
+                step_s=step_s,
+            )
+            assert matrix["a"].sum() <= rows["energy_wh"].sum()
 
 
 def test_the_signed_bytes_of_a_batch_refused_in_part_are_not_kept(tmp_path: Path) -> None:

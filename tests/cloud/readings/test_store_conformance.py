@@ -15,7 +15,7 @@ import pytest
 from cloud.errors import BadReadingsQuery, BatchNumberReused, StoreClosed
 from cloud.readings.embedded import EmbeddedStore
 from cloud.readings.memory import MemoryStore
-from cloud.readings.ports import CheckedBatch, ReadingStore
+from cloud.readings.ports import CheckedBatch, CheckedPart, ReadingStore
 from gateway.wire.batch import BatchAnswer, GapReason, GapRecord, Outcome, part_hash
 from gateway.wire.reading import Purpose, Quantity, StreamKey
 from tests.cloud.readings.batches import MONDAY, batch, part
@@ -125,7 +125,7 @@ def test_a_partial_overlap_is_refused_with_its_start(subject: Subject) -> None:
 def test_another_epoch_purpose_meter_or_home_is_another_stream(subject: Subject) -> None:
     for checked in (
         part([1]),
-        part([1], epoch=1),
+        part([1], epoch=1, start=MONDAY + QUARTER),
         part([1], purpose=Purpose.BILLING),
         part([1], meter="second"),
     ):
@@ -202,10 +202,38 @@ def test_partial_energy_leaves_its_step_missing_but_is_listed(subject: Subject) 
     assert listed["energy_wh"].tolist() == [1, 2, 3, 4]
 
 
-def test_two_lives_of_a_counter_inside_one_interval_add_up(subject: Subject) -> None:
+def test_two_lives_of_a_counter_share_the_interval_of_a_reset_which_is_then_missing(
+    subject: Subject,
+) -> None:
+    subject.put(batch(part([10, 20], quality="mp")))
+    answer = subject.put(batch(part([5, 6], epoch=1, start=MONDAY + QUARTER, quality="pm")))
+    assert answer.parts[0].accepted == 2
+    column = subject.matrix("home-1", hours=0.75)["home-1"]
+    assert column.iloc[[0, 2]].tolist() == [10, 6]
+    assert np.isnan(column.iloc[1])
+    assert subject.store.counts().energy_wh == {(Quantity.IMPORT_WH, Purpose.GROUP_TARIFF): 41}
+
+
+@pytest.mark.parametrize(
+    ("again", "refused"),
+    [
+        (part([5, 6, 7], epoch=1), 2),
+        (part([9], epoch=1, step_s=3600), 1),
+        (part([9] * 3, epoch=1, step_s=300), 3),
+    ],
+)
+def test_the_time_of_one_life_of_a_counter_cannot_be_told_again_by_another(
+    subject: Subject, again: CheckedPart, refused: int
+) -> None:
     subject.put(batch(part([10, 20])))
-    subject.put(batch(part([5, 6], epoch=1, start=MONDAY + QUARTER)))
-    assert subject.matrix("home-1", hours=0.75)["home-1"].tolist() == [10, 25, 6]
+    answer = subject.put(batch(again))
+    assert [item.reason for item in answer.parts[0].refused] == ["overlap"] * refused
+    assert subject.matrix("home-1", hours=0.5)["home-1"].tolist() == [10, 20]
+
+
+def test_a_life_that_was_told_of_in_the_same_commit_counts_as_well(subject: Subject) -> None:
+    answer = subject.put(batch(part([10, 20]), part([5, 6], epoch=1), part([7, 8], epoch=2)))
+    assert [each.accepted for each in answer.parts] == [2, 0, 0]
 
 
 def test_meters_of_a_home_add_up_and_one_missing_in_service_is_missing(subject: Subject) -> None:
