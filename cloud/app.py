@@ -32,6 +32,7 @@ from cloud.rate_limit import RateLimits
 from cloud.readings.embedded import EmbeddedStore
 from cloud.readings.mirror_influx import InfluxMirror
 from cloud.readings.ports import ReadingStore
+from cloud.savings import endpoints as savings
 from cloud.security import RequestGuard
 from cloud.services import Clock, Services, utc_now
 from cloud.settings import Settings
@@ -48,6 +49,7 @@ ROUTERS = (
     negotiations.router,
     profiles.router,
     votes.router,
+    savings.router,
 )
 """Routers of the domain folders; add yours here."""
 

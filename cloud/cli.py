@@ -1,7 +1,7 @@
 """`coop-cloud`: the co-op's server and its tools.
 
 Commands of a few lines are here; those about people and gateways are in `cli_admin`,
-those about data in `cli_data`.
+those about data in `cli_data`, those about paper forms in `cli_tariffs`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from cloud.cli_admin import claim_app, member_app
 from cloud.cli_data import data_app
 from cloud.cli_demo import demo
 from cloud.cli_readings import register as register_readings
+from cloud.cli_tariffs import tariff_app
 from cloud.errors import CloudError
 from solar_fund.cli_usage import OneLineGroup
 
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 app.add_typer(member_app, name="member")
 app.add_typer(claim_app, name="gateway")
+app.add_typer(tariff_app, name="tariff")
 app.command("demo")(demo)
 register_readings(app)
 app.add_typer(data_app)

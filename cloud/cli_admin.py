@@ -26,7 +26,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @contextmanager
-def _writing(data: Path) -> Iterator[tuple[Settings, Connection]]:
+def writing(data: Path) -> Iterator[tuple[Settings, Connection]]:
+    """A transaction beside a running server; our own errors are one line and exit code 2."""
     try:
         from cloud.app import open_database
         from cloud.settings import load_settings
@@ -67,7 +68,7 @@ def member_add(
     from cloud.members.roles import Role
     from cloud.members.usecases import add_household, add_person
 
-    with _writing(data) as (_settings, connection):
+    with writing(data) as (_settings, connection):
         try:
             roles = [Role(item) for item in role or ["member"]]
         except ValueError as fault:
@@ -116,7 +117,7 @@ def member_link(
     from cloud.members.repository import person_by_email
     from cloud.members.usecases import make_sign_in_link
 
-    with _writing(data) as (settings, connection):
+    with writing(data) as (settings, connection):
         person = person_by_email(connection, email)
         if person is None:
             raise NotFound(f"person with the address {email}")
@@ -135,7 +136,7 @@ def member_list(data: DataDir = Path("commonwatt-data"), *, as_json: AsJson = Fa
     """
     from cloud.members.repository import all_people
 
-    with _writing(data) as (_settings, connection):
+    with writing(data) as (_settings, connection):
         everybody = all_people(connection)
     if as_json:
         print(
@@ -174,6 +175,6 @@ def gateway_claim(
 
     from cloud.gateways.usecases import make_claim
 
-    with _writing(data) as (_settings, connection):
+    with writing(data) as (_settings, connection):
         code = make_claim(connection, household=household, now=datetime.now(UTC))
     print(json.dumps({"claim_code": code, "household": household}) if as_json else code)

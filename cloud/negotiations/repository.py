@@ -26,6 +26,8 @@ from sqlalchemy import (
 
 from cloud.database import UtcTime, metadata
 
+OPEN, AGREED, WALKED_AWAY = "open", "agreed", "walked_away"
+
 tenders = Table(
     "tenders",
     metadata,
@@ -282,6 +284,16 @@ def homes_of(connection: Connection, tender_id: str) -> dict[str, int]:
         .order_by(tender_homes.c.household)
     )
     return {row.household: row.old_minor for row in rows}
+
+
+def counted_since(connection: Connection, household: str) -> datetime | None:
+    """When the first tender that counts a home and was not given up was opened."""
+    first: datetime | None = connection.scalar(
+        select(func.min(tenders.c.opened_at))
+        .join(tender_homes, tender_homes.c.tender_id == tenders.c.tender_id)
+        .where(tender_homes.c.household == household, tenders.c.state != WALKED_AWAY)
+    )
+    return first
 
 
 def talk_text(connection: Connection, tender_id: str, supplier: str) -> str | None:

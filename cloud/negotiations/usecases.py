@@ -28,7 +28,7 @@ from cloud.negotiations.pricing import (
     profiles_of,
     read_offer,
 )
-from cloud.negotiations.repository import StoredOffer, Tender
+from cloud.negotiations.repository import AGREED, OPEN, WALKED_AWAY, StoredOffer, Tender
 from cloud.readings.ports import ReadingStore
 from cloud.savings import usecases as savings
 from cloud.transparency.usecases import record
@@ -48,7 +48,6 @@ from tariff_bargainer.bargaining.offers import OfferEvaluation, price_homes
 from tariff_bargainer.errors import BargainerError, NegotiationFault
 from tariff_bargainer.tariffs.tariff_file import FORMAT as TARIFF_FORMAT
 
-OPEN, AGREED, WALKED_AWAY = "open", "agreed", "walked_away"
 SIGNATURES_NEEDED = 2
 
 

@@ -33,6 +33,8 @@ home_tariffs = Table(
     Column("tariff_hash", String(64), nullable=False),
     Column("valid_from", UtcTime, nullable=False),
     Column("recorded_at", UtcTime, nullable=False),
+    Column("set_by", String(64), nullable=False, server_default=""),
+    Column("reason", String(500), nullable=False, server_default=""),
 )
 
 settlements = Table(
@@ -73,6 +75,8 @@ class HomeTariff:
         tariff_text: The tariff as given.
         tariff_hash: Content hash of its rules.
         valid_from: From when on, aware.
+        set_by: Who recorded it: a person's id, `operator` or empty for the co-op itself.
+        reason: Why it was changed after the home had joined.
     """
 
     household: str
@@ -81,6 +85,8 @@ class HomeTariff:
     tariff_text: str
     tariff_hash: str
     valid_from: datetime
+    set_by: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +157,8 @@ def insert_tariff(connection: Connection, tariff: HomeTariff, now: datetime) -> 
             tariff_hash=tariff.tariff_hash,
             valid_from=tariff.valid_from,
             recorded_at=now,
+            set_by=tariff.set_by,
+            reason=tariff.reason,
         )
     )
 
@@ -167,16 +175,29 @@ def tariff_at(connection: Connection, household: str, kind: str, at: datetime) -
         .order_by(home_tariffs.c.valid_from.desc(), home_tariffs.c.tariff_number.desc())
         .limit(1)
     ).one_or_none()
-    if row is None:
-        return None
-    return HomeTariff(
-        household=row.household,
-        kind=row.kind,
-        form=row.form,
-        tariff_text=row.tariff_text,
-        tariff_hash=row.tariff_hash,
-        valid_from=row.valid_from,
+    return None if row is None else _tariff(row)
+
+
+def tariffs_of_home(connection: Connection, household: str, kind: str) -> list[HomeTariff]:
+    """All tariffs of a kind that a home ever had on record, newest record first."""
+    return [
+        _tariff(row)
+        for row in connection.execute(
+            select(home_tariffs)
+            .where(home_tariffs.c.household == household, home_tariffs.c.kind == kind)
+            .order_by(home_tariffs.c.tariff_number.desc())
+        )
+    ]
+
+
+def first_recorded(connection: Connection, household: str, kind: str) -> datetime | None:
+    """When a home's first tariff of a kind was recorded."""
+    first: datetime | None = connection.scalar(
+        select(func.min(home_tariffs.c.recorded_at)).where(
+            home_tariffs.c.household == household, home_tariffs.c.kind == kind
+        )
     )
+    return first
 
 
 def households_with_tariff(connection: Connection, kind: str, at: datetime) -> list[str]:
@@ -263,6 +284,19 @@ def savings_of_home(connection: Connection, household: str) -> list[HomeSaving]:
         .order_by(settlements.c.month, settlements.c.revision)
     )
     return list({row.month: _saving(row) for row in rows}.values())
+
+
+def _tariff(row: Row[tuple[object, ...]]) -> HomeTariff:
+    return HomeTariff(
+        household=row.household,
+        kind=row.kind,
+        form=row.form,
+        tariff_text=row.tariff_text,
+        tariff_hash=row.tariff_hash,
+        valid_from=row.valid_from,
+        set_by=row.set_by,
+        reason=row.reason,
+    )
 
 
 def _saving(row: Row[tuple[object, ...]]) -> HomeSaving:

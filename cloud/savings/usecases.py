@@ -86,8 +86,12 @@ def set_tariff(
     form: str,
     valid_from: datetime,
     now: datetime,
+    set_by: str = "",
+    reason: str = "",
 ) -> HomeTariff:
     """Freeze a tariff of a home; later changes are new rows, never edits.
+
+    Whether a home may still choose its old tariff is decided in `old_tariffs`.
 
     Raises:
         BadInput: The tariff cannot be read.
@@ -100,12 +104,14 @@ def set_tariff(
         tariff_text=text,
         tariff_hash=tariff.content_hash,
         valid_from=valid_from,
+        set_by=set_by,
+        reason=reason,
     )
     repository.insert_tariff(connection, frozen, now)
     record(
         connection,
         kind="tariff.frozen",
-        facts={"kind": kind, "tariff": tariff.content_hash},
+        facts={"has_reason": bool(reason), "kind": kind, "tariff": tariff.content_hash},
         at=now,
     )
     return frozen

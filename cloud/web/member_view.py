@@ -17,7 +17,8 @@ from cloud.consents import usecases as consents
 from cloud.fund.usecases import MemberHolding, holding_of
 from cloud.readings.chain import Chain
 from cloud.readings.ports import ReadingStore
-from cloud.savings.repository import HomeSaving, savings_of_home
+from cloud.savings.repository import HomeSaving, savings_of_home, tariffs_of_home
+from cloud.savings.usecases import OLD
 from cloud.transparency.repository import newest_entries
 from cloud.votes import repository as votes
 from cloud.votes.repository import ElectionRow
@@ -156,6 +157,7 @@ class HomeView:
     election: ElectionRow | None
     turnout: int
     other_votes: tuple[ElectionRow, ...]
+    has_old_tariff: bool
 
 
 def net_by_interval(
@@ -248,6 +250,7 @@ def gather_home(
         election=election,
         turnout=votes.turnout(connection, election.election_id) if election else 0,
         other_votes=tuple(one for one in running if one is not election),
+        has_old_tariff=bool(tariffs_of_home(connection, household, OLD)),
     )
 
 

@@ -12,6 +12,7 @@ from cloud.web import (
     member_pages,
     record_pages,
     sign_in_pages,
+    tariff_pages,
     vote_opening_pages,
     vote_pages,
 )
@@ -37,6 +38,7 @@ def add_pages(app: FastAPI, settings: Settings) -> None:
     for part in (
         sign_in_pages,
         member_pages,
+        tariff_pages,
         board_pages,
         vote_opening_pages,
         vote_pages,

@@ -19,8 +19,8 @@ def catalogue_names() -> list[str]:
     )
 
 
-def catalogue_tariff(name: str) -> Tariff:
-    """Read one entry.
+def catalogue_text(name: str) -> str:
+    """Text of one entry, in our TOML form.
 
     Raises:
         TariffFileError: There is no such entry.
@@ -31,4 +31,13 @@ def catalogue_tariff(name: str) -> Tariff:
             problem="is not in the catalogue",
             remedy=f"use one of {', '.join(catalogue_names())}",
         )
-    return parse_tariff(files(FOLDER).joinpath(name + SUFFIX).read_text(encoding="utf-8"))
+    return files(FOLDER).joinpath(name + SUFFIX).read_text(encoding="utf-8")
+
+
+def catalogue_tariff(name: str) -> Tariff:
+    """Read one entry.
+
+    Raises:
+        TariffFileError: There is no such entry.
+    """
+    return parse_tariff(catalogue_text(name))
