@@ -142,6 +142,7 @@ def pack_command(
     as_json: JsonOption = False,
 ) -> None:
     """Write what suppliers are sent; refuses a load below the privacy floor."""
+    from tariff_bargainer.bargaining.auction import rules_hash
     from tariff_bargainer.bargaining.auction_file import read_tender
     from tariff_bargainer.bargaining.pack_pdf import html_to_pdf
     from tariff_bargainer.bargaining.tender_pack import make_tender_pack
@@ -150,12 +151,12 @@ def pack_command(
     from tariff_bargainer.profiles.load_profile import stack_profiles, typical_day_profile
 
     with one_line_errors(rules):
-        fixed, _ = read_tender(rules, read_load=read_load_csv)
+        fixed, book = read_tender(rules, read_load=read_load_csv)
     group = read_homes(homes)
     with one_line_errors(homes):
         stacked, start, step_s = stack_profiles(group.values())
         load = typical_day_profile(stacked, start=start, step_s=step_s, timezone=timezone)
-        pack = make_tender_pack(fixed, load, issuer=issuer)
+        pack = make_tender_pack(fixed, load, issuer=issuer, fixed_hash=rules_hash(fixed, book))
     files = {
         "tender.json": pack.json_text.encode(),
         "load.csv": pack.csv_text.encode(),
@@ -210,7 +211,10 @@ def _print(rules: "AuctionRules", result: "AuctionResult") -> None:
                 f"cost {money_text(bid.cost_minor, rules.currency):>16}"
             )
         if lot.uplift_minor:
-            print(f"  paid {money_text(lot.uplift_minor, rules.currency)} a year above its bid")
+            print(
+                f"  paid {money_text(lot.uplift_minor, rules.currency)} above its bid on the load"
+            )
     for gone in result.excluded:
         print(f"left out: {gone.bidder}, {gone.lot_id}: {gone.reason}")
+    print(f"rules  {result.rules_hash}")
     print(f"record {result.record_hash}")

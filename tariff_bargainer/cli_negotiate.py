@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from tariff_bargainer.errors import BargainerError, NegotiationFault
+
 if TYPE_CHECKING:
     from tariff_bargainer.bargaining.counter_offer import CounterOffer, Negotiation
 
 EXIT_BAD_INPUT = 2
 STATE_BYTES_MAX = 4_000_000
+LIKELY_TIMES_WALK_AWAY = 5
+"""A price above so many times what the homes pay today is a slip, such as cents for euros."""
 
 app = typer.Typer(
     help="Bargain with one supplier, round by round; the state is a JSON file, so it resumes.",
@@ -99,7 +103,9 @@ def offer_command(
     from tariff_bargainer.cli_bargaining_input import one_line_errors
 
     with one_line_errors(state):
-        negotiation = receive_offer(_read(state), _decimal(price, "the price"), final=final)
+        negotiation = _read(state)
+        offered = _likely_price(price, negotiation)
+        negotiation = receive_offer(negotiation, offered, final=final)
     _write(state, negotiation)
     _show(negotiation, as_json=as_json)
 
@@ -158,6 +164,94 @@ def show_command(state: StateOption, as_json: JsonOption = False) -> None:
     with one_line_errors(state):
         negotiation = _read(state)
     _show(negotiation, as_json=as_json)
+
+
+@app.command("talk", epilog="Example: tariff-bargainer negotiate talk --state nordwind.json")
+def talk_command(state: StateOption) -> None:
+    """Bargain line by line with a person; every move is kept at once, so it resumes anywhere.
+
+    The screen shows our target and walk-away: it is for the board's side of the table.
+    """
+    from tariff_bargainer.bargaining.counter_offer import Party, Status
+    from tariff_bargainer.cli_bargaining_input import one_line_errors
+
+    with one_line_errors(state):
+        negotiation = _read(state)
+    _show(negotiation, as_json=False)
+    while negotiation.status == Status.OPEN:
+        theirs = not negotiation.moves or negotiation.moves[-1].party == Party.COOP
+        line = _asked_for(
+            f"{negotiation.supplier} offers [price, final price, leave, quit]: "
+            if theirs
+            else "we [enter: do as advised; price, accept, leave, quit]: "
+        )
+        if line in {None, "quit"}:
+            print(f"kept in {state}; go on with `negotiate talk --state {state}`")
+            return
+        try:
+            negotiation = _moved(negotiation, line or "", theirs=theirs)
+        except BargainerError as fault:
+            print(f"not done: {fault}")
+            continue
+        _write(state, negotiation)
+        _show(negotiation, as_json=False)
+
+
+def _asked_for(prompt: str) -> str | None:
+    """Ask for a line; None at the end of input."""
+    try:
+        return input(prompt).strip().lower()
+    except EOFError:
+        print()
+        return None
+
+
+def _moved(negotiation: "Negotiation", line: str, *, theirs: bool) -> "Negotiation":
+    """Make the move that a line says.
+
+    Raises:
+        BargainerError: The line is no move, or breaks the rules.
+    """
+    from tariff_bargainer.bargaining.counter_offer import (
+        Advice,
+        accept_offer,
+        advise,
+        receive_offer,
+        send_counter_offer,
+        walk_away,
+    )
+
+    if theirs and line != "leave":
+        words = line.split()
+        price = _likely_price(words[-1] if words else "", negotiation)
+        return receive_offer(negotiation, price, final=words[:-1] == ["final"])
+    advised = None if theirs else advise(negotiation)
+    if line == "leave" or (not line and advised and advised.advice is Advice.WALK_AWAY):
+        return walk_away(negotiation)
+    if line == "accept" or (not line and advised and advised.advice is Advice.ACCEPT):
+        return accept_offer(negotiation)
+    if line or advised is None:
+        price = _likely_price(line, negotiation)
+        return send_counter_offer(negotiation, price, reason="set by the board")
+    return send_counter_offer(negotiation, advised.price_per_kwh, reason=advised.reason)
+
+
+def _likely_price(text: str, negotiation: "Negotiation") -> Decimal:
+    """Read a price; one far above what the homes pay today is in cents, or a slip of the hand.
+
+    Raises:
+        NegotiationFault: It is no price per kWh.
+    """
+    limits = negotiation.range
+    try:
+        price = Decimal(text)
+    except InvalidOperation:
+        price = Decimal("NaN")
+    if not price.is_finite() or price > LIKELY_TIMES_WALK_AWAY * abs(limits.walk_away):
+        raise NegotiationFault(
+            f"{text!r} is no price in {limits.currency} per kWh; write it as {limits.target}"
+        )
+    return price
 
 
 @app.command(

@@ -99,7 +99,8 @@ class AuctionResult:
         lots: One result per lot, in the order of the rules.
         excluded: Bids left out, each with its reason.
         rules_hash: Hash of rules and published load.
-        record_hash: Hash of rules, load, seals and results, for whoever counts again.
+        record_hash: Hash of rules, load, seals, results and what was left out and why, for whoever
+            counts again.
     """
 
     lots: tuple[LotResult, ...]
@@ -167,14 +168,20 @@ def run_auction(
             )
         )
     lots = tuple(_decide(rules, lot, scored[lot.lot_id], book, index) for lot in rules.lots)
-    rules_hash = _hash([_rules_facts(rules), _book_facts(book)])
+    fixed = rules_hash(rules, book)
+    left_out = sorted([gone.bidder, gone.lot_id, gone.reason] for gone in excluded)
     seals = sorted([s.bidder, s.lot_id, s.seal, s.received_at.isoformat()] for s in sealed)
     return AuctionResult(
         lots=lots,
         excluded=tuple(excluded),
-        rules_hash=rules_hash,
-        record_hash=_hash([rules_hash, seals, [_lot_facts(lot) for lot in lots]]),
+        rules_hash=fixed,
+        record_hash=_hash([fixed, seals, [_lot_facts(lot) for lot in lots], left_out]),
     )
+
+
+def rules_hash(rules: AuctionRules, book: Sequence[BookEntry]) -> str:
+    """Hash of everything that is fixed before bids open: rules, weights and the published load."""
+    return _hash([_rules_facts(rules), _book_facts(book)])
 
 
 def _sort_out(
@@ -209,9 +216,11 @@ def _sort_out(
                 valid.append((seal, fitting.offer))
         if fault:
             excluded.append(_excluded(seal, fault))
+    told = {(gone.bidder, gone.lot_id) for gone in excluded}
     excluded.extend(
-        ExcludedBid(bidder=bidder, lot_id=lot_id, reason="was not sealed in time")
+        ExcludedBid(bidder=bidder, lot_id=lot_id, reason="was never sealed")
         for bidder, lot_id in openings
+        if (bidder, lot_id) not in told
     )
     return valid, excluded
 

@@ -172,7 +172,8 @@ class CounterOffer:
     Attributes:
         advice: Counter, accept or walk away.
         price_per_kwh: Price to ask, or the price to accept or leave [currency/kWh].
-        saving_minor: What that price saves the group a year against walking away [minor units].
+        saving_minor: What that price saves the group on the replayed use, against walking away [minor
+            units].
         likely_deal_per_kwh: Where both sides meet if they keep their last steps, or None.
         reason: Why, in words.
     """
@@ -395,7 +396,7 @@ def _ask_reason(negotiation: Negotiation, ask: Decimal) -> str:
     saves = money_text(limits.group_saving_minor(ask), limits.currency)
     place = f"Round {negotiation.round} of {negotiation.plan.rounds_max}"
     parts = [
-        f"{place}: ask {_price(ask)}, which saves the group {saves} a year against walking away"
+        f"{place}: ask {_price(ask)}, which on the replayed use saves {saves} against walking away"
     ]
     if not ours:
         parts.append(

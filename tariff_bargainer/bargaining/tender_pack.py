@@ -6,7 +6,9 @@ load is below the privacy floor; it cannot be made from a profile that was not f
 
 import csv
 import json
+from calendar import month_name
 from dataclasses import dataclass
+from datetime import datetime
 from html import escape
 from io import StringIO
 from typing import Any
@@ -63,6 +65,7 @@ def make_tender_pack(
     load: TypicalDayProfile,
     *,
     issuer: str,
+    fixed_hash: str = "",
     homes_min: int = HOMES_MIN,
     top_share_max: float = TOP_SHARE_MAX,
 ) -> TenderPack:
@@ -72,6 +75,8 @@ def make_tender_pack(
         rules: What the tender is decided by.
         load: The released typical days.
         issuer: Name of the cooperative.
+        fixed_hash: Hash of rules and published load (`auction.rules_hash`), which the result
+            repeats, so that a bidder sees that nothing was changed after bids opened.
         homes_min: Least homes in any cell with hours.
         top_share_max: Largest share of one home in any such cell.
 
@@ -118,12 +123,13 @@ def make_tender_pack(
         "homes": load.homes_total,
         "timezone": load.timezone,
         "load": rows,
+        "rules_hash": fixed_hash,
         "offer_schema": OFFER_SCHEMA,
     }
     return TenderPack(
         json_text=json.dumps(facts, indent=1, ensure_ascii=False) + "\n",
         csv_text=_csv(rows),
-        html_text=_html(rules, load, issuer),
+        html_text=_html(rules, load, issuer, fixed_hash),
     )
 
 
@@ -153,12 +159,16 @@ def _csv(rows: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
+def _time(at: datetime) -> str:
+    return f"{at.day} {at:%B %Y %H:%M %Z}"
+
+
 def _css_text(text: str) -> str:
     """Write text as the inside of a CSS string; whatever is neither letter nor digit by number."""
     return "".join(c if c.isalnum() or c in " .-" else f"\\{ord(c):06x}" for c in text)
 
 
-def _html(rules: AuctionRules, load: TypicalDayProfile, issuer: str) -> str:
+def _html(rules: AuctionRules, load: TypicalDayProfile, issuer: str, fixed_hash: str) -> str:
     total_mwh = int(load.energy_wh.sum()) / 1e6
     lots = "".join(
         f"<tr><td>{escape(lot.lot_id)}</td><td>{lot.term_months or 'any'}</td>"
@@ -166,10 +176,17 @@ def _html(rules: AuctionRules, load: TypicalDayProfile, issuer: str) -> str:
         for lot in rules.lots
     )
     months = "".join(
-        f"<tr><th scope='row'>{month + 1}</th>"
-        f"<td>{int(load.energy_wh[month, 0].sum()) / 1e6:,.2f}</td>"
-        f"<td>{int(load.energy_wh[month, 1].sum()) / 1e6:,.2f}</td></tr>"
+        f"<tr><th scope='row'>{month_name[month + 1]}</th>"
+        f"<td class='r'>{int(load.energy_wh[month, 0].sum()) / 1e6:,.2f}</td>"
+        f"<td class='r'>{int(load.energy_wh[month, 1].sum()) / 1e6:,.2f}</td></tr>"
         for month in range(MONTHS)
+        if load.hours[month].any()
+    )
+    unchanged = (
+        f"<p>Hash of these rules and the load: <code>{escape(fixed_hash)}</code>. The result repeats "
+        "it; another one means that something was changed after bids opened.</p>"
+        if fixed_hash
+        else ""
     )
     weights = rules.weights
     currency = rules.currency
@@ -182,13 +199,14 @@ def _html(rules: AuctionRules, load: TypicalDayProfile, issuer: str) -> str:
 h2 {{ break-after: avoid }} tr, p {{ break-inside: avoid }}
 @media print {{ body {{ max-width: none; margin: 0 }} }}
 body {{ font: 11pt/1.5 sans-serif; max-width: 46rem; margin: 2rem auto; color: #10212b }}
-table {{ border-collapse: collapse; margin: .5rem 0 1.5rem }}
+table {{ border-collapse: collapse; margin: .5rem 0 1.5rem; break-inside: avoid }}
 td, th {{ border-bottom: 1px solid #ccd6db; padding: .3rem .9rem .3rem 0; text-align: left }}
+.r {{ text-align: right; font-variant-numeric: tabular-nums }} code {{ font-size: .85em; overflow-wrap: anywhere }}
 </style></head><body>
 <h1>Tender {escape(rules.tender)}</h1>
 <p>{escape(issuer)} asks for offers to supply {load.homes_total} homes, {total_mwh:,.1f} MWh in the
-period of the profile. Bids are sealed from {rules.opens_at:%d %B %Y %H:%M %Z} and taken until
-<strong>{rules.closes_at:%d %B %Y %H:%M %Z}</strong>.</p>
+period of the profile. Bids are sealed from {_time(rules.opens_at)} and taken until
+<strong>{_time(rules.closes_at)}</strong>.</p>
 <h2>Lots</h2>
 <table><tr><th>Lot</th><th>Months</th><th>Green at least</th><th>Pricing</th></tr>{lots}</table>
 <h2>How bids are scored</h2>
@@ -196,9 +214,13 @@ period of the profile. Bids are sealed from {rules.opens_at:%d %B %Y %H:%M %Z} a
 + green share x {money_text(weights.green_minor_per_year, currency)}
 + (months - 12) x {money_text(weights.term_minor_per_month, currency)}
 - {weights.exit_fee_share} x exit fees. The rule is {escape(rules.rule)}; a bid below zero cannot
-win. Anyone can count again from the published files.</p>
-<h2>Load by month [MWh]</h2>
-<table><tr><th>Month</th><th>Weekdays</th><th>Weekends</th></tr>{months}</table>
+win. Anyone can count again from the published files.</p>{unchanged}
+<h2>How to bid</h2>
+<p>Write the offer in the form <code>{OFFER_FORMAT}</code>. Until the close send only its seal
+(<code>tariff-bargainer auction seal</code>); after the close send the offer and the nonce. A bid whose
+seal comes early or late, or that is changed after sealing, is left out.</p>
+<h2>Load by month, MWh</h2>
+<table><tr><th>Month</th><th class='r'>Weekdays</th><th class='r'>Weekends</th></tr>{months}</table>
 <p>Hours are those of {escape(load.timezone)}. The full profile and the form of an offer are in the
 CSV and JSON files of this pack.</p>
 </body></html>

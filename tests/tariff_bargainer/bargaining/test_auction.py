@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tariff_bargainer.bargaining.auction import book_cost_minor, run_auction
+from tariff_bargainer.bargaining.auction import book_cost_minor, rules_hash, run_auction
 from tariff_bargainer.bargaining.auction_rules import (
     AuctionRules,
     BookEntry,
@@ -117,11 +117,19 @@ def test_late_early_changed_and_unsealed_bids_are_left_out_with_the_reason():
         ("Early", "came early"),
         ("Changed", "was changed after sealing"),
         ("Silent", "was never opened"),
-        ("Unsealed", "was not sealed in time"),
-        ("Late", "was not sealed in time"),
-        ("Early", "was not sealed in time"),
+        ("Unsealed", "was never sealed"),
     }
+    assert len(result.excluded) == 5, "one reason each"
     assert result.lots[0].winner == "Nordwind"
+
+
+def test_the_record_covers_why_a_bid_was_left_out():
+    seal, opened = bid("Nordwind", 0.29)
+    _, cheaper = bid("Nordwind", 0.20)
+    changed = run_auction(RULES, BOOK, [seal], [cheaper])
+    silent = run_auction(RULES, BOOK, [seal], [])
+    assert changed.rules_hash == silent.rules_hash == rules_hash(RULES, BOOK)
+    assert len({one.record_hash for one in (changed, silent, run((seal, opened)))}) == 3
 
 
 def test_the_last_seal_in_time_counts():

@@ -358,6 +358,46 @@ def test_every_command_shows_an_example(command):
     assert "Example: tariff-bargainer" in run(*command, "--help").replace("\n", " ")
 
 
+def open_talk(street: Path, state: Path) -> None:
+    run(
+        "negotiate", "open", "--state", state, "--supplier", "Nordwind", "--homes",
+        street / "homes", "--old", street / "today.toml", "--floor", "0.262", "--rounds", "4",
+    )  # fmt: skip
+
+
+def say(state: Path, *lines: str) -> str:
+    result = CliRunner().invoke(
+        app,
+        ["negotiate", "talk", "--state", str(state)],
+        input="".join(f"{one}\n" for one in lines),
+    )
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_a_talk_with_a_person_goes_on_where_it_was_broken_off(street, tmp_path):
+    state = tmp_path / "nordwind.json"
+    open_talk(street, state)
+    first = say(state, "0.295", "")
+    assert "Nordwind offers" in first
+    assert "kept in" in first
+    moves = json.loads(run("negotiate", "show", "--state", state, "--json"))["moves"]
+    assert [move["party"] for move in moves] == ["supplier", "coop"]
+    second = say(state, "29.1", "nothing", "0.288", "0.27", "final 0.281", "accept")
+    assert second.count("not done") == 2
+    assert "no price in EUR per kWh" in second
+    end = json.loads(run("negotiate", "show", "--state", state, "--json"))
+    assert (end["status"], end["agreed_price_per_kwh"]) == ("agreed", "0.2810")
+    assert end["moves"][:2] == moves
+    assert "offers [" not in say(state)
+
+
+def test_an_offer_in_cents_is_a_slip(street, tmp_path):
+    state = tmp_path / "nordwind.json"
+    open_talk(street, state)
+    assert "no price in EUR per kWh" in run("negotiate", "offer", "29.5", "--state", state, code=2)
+
+
 def test_sharing_is_exact_for_twelve_and_sampled_or_nested_for_more(street, tmp_path):
     found = json.loads(
         run("sharing", "--homes", street / "homes", "--price-per-kw", "60", "--json")

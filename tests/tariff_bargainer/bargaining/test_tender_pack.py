@@ -53,6 +53,13 @@ def test_json_csv_and_html_say_the_same():
     assert "EUR 512,000.00" in pack.html_text
 
 
+def test_the_pack_names_the_hash_that_the_result_repeats():
+    pack = make_tender_pack(RULES, released(120), issuer="x", fixed_hash="ab12")
+    assert json.loads(pack.json_text)["rules_hash"] == "ab12"
+    assert "<code>ab12</code>" in pack.html_text
+    assert "Hash of these rules" not in make_tender_pack(RULES, released(120), issuer="x").html_text
+
+
 def test_names_are_escaped_in_the_page():
     pack = make_tender_pack(RULES, released(120), issuer="<script>")
     assert "<script" not in pack.html_text
