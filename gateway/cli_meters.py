@@ -108,6 +108,7 @@ def read(
             "identity": reading.identity,
             "quantities": dict(reading.quantities),
             "absent": list(reading.absent),
+            "without_value": list(reading.without_value),
             "doubts": list(reader.meter_map.implausible(reading.quantities)),
         }
 
@@ -120,6 +121,8 @@ def read(
         print(f"  {name:<18} {number}")
     for name in answer["absent"]:
         print(f"  {name:<18} refused by this meter")
+    for name in answer["without_value"]:
+        print(f"  {name:<18} no value")
     for doubt in answer["doubts"]:
         print(f"  doubtful: {doubt}; is the map right?")
 

@@ -103,9 +103,10 @@ class Point:
             return None
         raw = decode_number(present, self.type, self.word_order, self.no_value)
         factor = self._full_factor(registers)
-        if raw is None or factor is None or (isinstance(raw, float) and abs(raw) > RAW_MAX):
+        if raw is None or factor is None or abs(raw) > RAW_MAX:
             return None
-        return to_canonical(self.kind, raw, factor)
+        value = to_canonical(self.kind, raw, factor)
+        return value if abs(value) <= RAW_MAX else None
 
     def _full_factor(self, registers: Mapping[RegisterKey, int]) -> Fraction | None:
         if self.scale_address is None:

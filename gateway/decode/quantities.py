@@ -16,7 +16,8 @@ NAME_LENGTH_MAX = 32
 """Longest canonical name [characters]."""
 
 RAW_MAX = 1e13
-"""No meter's number is larger; what is larger is noise, and its Wh would not fit into a database."""
+"""No meter's number is larger, as it stands in the meter or in Wh, W, V and the like; what is larger
+is noise, such as a 64-bit register read in the wrong order, and might not fit into a database."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,12 +34,15 @@ class MeterReading:
         quantities: Canonical name to number.
         identity: Serial number, if it was read.
         absent: Names that the meter refused and that its map does not call optional.
+        without_value: Names whose registers it gave, but with no number in them: NaN, the maker's
+            mark for "not available", or one that cannot be true.
     """
 
     taken_at: datetime
     quantities: Mapping[str, int | float]
     identity: str | None
     absent: tuple[str, ...] = ()
+    without_value: tuple[str, ...] = ()
 
 
 class MeterReader:
@@ -164,6 +167,11 @@ class MeterReader:
             quantities=inverted(quantities) if self._inverted else quantities,
             identity=None if identity is None else identity.value(registers),
             absent=self._missed(plan),
+            without_value=tuple(
+                name
+                for name in self.meter_map.points
+                if name not in quantities and name not in plan.absent
+            ),
         )
 
 

@@ -178,6 +178,15 @@ async def test_a_required_register_that_is_refused_is_named() -> None:
     assert reading.quantities["frequency_hz"] == meter_map.golden[0].expect["frequency_hz"]
 
 
+async def test_a_register_that_holds_no_number_is_named() -> None:
+    meter_map = load_map("eastron_sdm630")
+    image = image_of(meter_map) | {(4, 0x46): 0x7FC0, (4, 0x47): 0}
+    with pymodbus_server({1: image}) as port:
+        reading = await read_once(ModbusLink(TcpAddress(host="127.0.0.1", port=port)), meter_map, 1)
+    assert "frequency_hz" not in reading.quantities
+    assert (reading.absent, reading.without_value) == ((), ("frequency_hz",))
+
+
 async def test_what_was_refused_while_a_meter_started_up_is_asked_for_again() -> None:
     everything = set(range(1, 126))
     bridge = LateBridge(refuse=everything)
