@@ -5,6 +5,7 @@ Colours tell a gain from a loss by lightness as well as by hue, and every figure
 as text for screen readers.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -19,7 +20,7 @@ from tariff_bargainer.profiles.calendar import local_calendar
 from tariff_bargainer.profiles.intervals import LoadProfile
 
 WIDTH = 760
-LEFT, RIGHT, TOP, BOTTOM = 70, 20, 34, 34
+LEFT, RIGHT, TOP, BOTTOM = 70, 20, 52, 34
 GAIN, LOSS, INK, PALE = "#1d9a7c", "#d4551f", "#10212b", "#dce4e8"
 CARPET_DAYS_MAX = 3 * 366
 
@@ -46,24 +47,25 @@ def load_duration_figure(profile: LoadProfile) -> Figure:
     if known.size == 0:
         raise InvalidProfile("every interval is missing: there is nothing to draw")
     ordered = np.sort(known)[::-1]
+    top = _round_top(float(ordered[0]))
     # A line of some hundred points looks the same as one of tens of thousands.
     places = np.unique(np.linspace(0, ordered.size - 1, 400).astype(int))
     high = float(ordered[0]) or 1.0
     height = 320
     points = " ".join(
-        f"{_x(place / max(1, ordered.size - 1)):.1f},{_y(ordered[place] / high, height):.1f}"
+        f"{_x(place / max(1, ordered.size - 1)):.1f},{_y(ordered[place] / top, height):.1f}"
         for place in places
     )
     text = f"Load duration: highest {high:,.2f} kW, median {float(np.median(known)):,.2f} kW"
     body = [
-        _axis(height),
+        *_scale(top, height),
         f'<polyline points="{points}" fill="none" stroke="{GAIN}" stroke-width="2"/>',
-        _label(LEFT - 6, _y(1, height) + 4, f"{high:,.1f} kW", anchor="end"),
-        _label(LEFT - 6, _y(0, height), "0", anchor="end"),
-        _label(LEFT, height - 12, "0 % of the time"),
-        _label(WIDTH - RIGHT, height - 12, "100 %", anchor="end"),
+        *(
+            _label(_x(share), height - 12, f"{share:.0%}", anchor="middle")
+            for share in (0, 0.25, 0.5, 0.75, 1)
+        ),
     ]
-    return _figure(body, height, text)
+    return _figure(body, height, text, "Mean power [kW] reached or exceeded in a share of the time")
 
 
 def carpet_figure(profile: LoadProfile, timezone: str) -> Figure:
@@ -84,7 +86,7 @@ def carpet_figure(profile: LoadProfile, timezone: str) -> Figure:
     body = [
         f'<rect x="{LEFT + place // 24 * cell_w:.2f}" y="{TOP + place % 24 * cell_h:.2f}" '
         f'width="{cell_w + 0.3:.2f}" height="{cell_h + 0.3:.2f}" '
-        f'fill="hsl(205 60% {96 - 72 * float(power_kw[place]) / high:.0f}%)"/>'
+        f'fill="{_shade(float(power_kw[place]) / high)}"/>'
         for place in np.flatnonzero(count).tolist()
     ]
     body.extend(
@@ -93,8 +95,9 @@ def carpet_figure(profile: LoadProfile, timezone: str) -> Figure:
     )
     body.append(_label(LEFT, height - 12, days[0].isoformat()))
     body.append(_label(WIDTH - RIGHT, height - 12, days[-1].isoformat(), anchor="end"))
+    body.append(_shades(high))
     text = f"Carpet of {len(days)} days in {timezone}: darkest is {high:,.2f} kW"
-    return _figure(body, height, text)
+    return _figure(body, height, text, f"Mean power by day and hour, {timezone}")
 
 
 def winners_and_losers_figure(evaluation: OfferEvaluation) -> Figure:
@@ -117,22 +120,31 @@ def winners_and_losers_figure(evaluation: OfferEvaluation) -> Figure:
             f'height="{_y(0, height) - top:.1f}" fill="{LOSS if loses else GAIN}">'
             f"<title>{escape(tip)}</title></rect>"
         )
-    zero = LEFT + edges.index(0) * bar_w
-    body.append(_line(zero, TOP - 8, zero, _y(0, height)))
+        if count:
+            middle = LEFT + (place + 0.5) * bar_w
+            body.append(_label(middle, top - 4, f"{count:,}", anchor="middle"))
+    at_zero = edges.index(0)
+    zero = LEFT + at_zero * bar_w
+    body.append(_line(zero, TOP - 8, zero, _y(0, height) + 4))
+    body.append(_label(LEFT, 36, f"{evaluation.winners:,} pay less", fill=GAIN))
     body.append(
-        _label(zero - 6, TOP - 12, f"{evaluation.winners} pay less", anchor="end", fill=GAIN)
+        _label(WIDTH - RIGHT, 36, f"{evaluation.losers:,} pay more", anchor="end", fill=LOSS)
     )
-    body.append(_label(zero + 6, TOP - 12, f"{evaluation.losers} pay more", fill=LOSS))
-    least = f"{money_text(edges[1], evaluation.currency)} less, or lower"
-    most = f"{money_text(-edges[-2], evaluation.currency)} more, or higher"
-    least, most = (least if edges[0] > 0 else "no change"), (most if edges[-1] < 0 else "no change")
-    body.append(_label(LEFT, height - 12, least))
-    body.append(_label(WIDTH - RIGHT, height - 12, most, anchor="end"))
+    if at_zero > 0:
+        saved = f"{money_text(edges[1], evaluation.currency)} less or beyond"
+        body.append(_label(LEFT, height - 12, saved if at_zero > 1 else "less"))
+    if at_zero < len(counts):
+        lost = f"{money_text(-edges[-2], evaluation.currency)} more or beyond"
+        more = lost if at_zero < len(counts) - 1 else "more"
+        body.append(_label(WIDTH - RIGHT, height - 12, more, anchor="end"))
+    if LEFT + 220 < zero < WIDTH - RIGHT - 220:
+        body.append(_label(zero, height - 12, "no change", anchor="middle"))
     text = (
         f"{evaluation.offer.supplier}: {evaluation.winners} of {len(evaluation.homes)} homes pay "
         f"less, {evaluation.losers} pay more"
     )
-    return _figure(body, height, text)
+    title = f"Homes by change of their bill, offer of {evaluation.offer.supplier}"
+    return _figure(body, height, text, title)
 
 
 def waterfall_figure(floor: FloorEstimate) -> Figure:
@@ -172,14 +184,54 @@ def waterfall_figure(floor: FloorEstimate) -> Figure:
         f"Supplier floor: {floor.total:,.2f} {floor.currency} in {len(lines)} lines, "
         f"{floor.rate_per_kwh} {floor.currency}/kWh"
     )
-    return _figure(body, height, text)
+    return _figure(
+        body, height, text, f"What serving the group costs a supplier [{floor.currency}]"
+    )
 
 
-def _figure(body: Sequence[str], height: int, text: str) -> Figure:
+def _round_top(highest: float) -> float:
+    """Smallest of 1, 2, 4, 6, 8 and 10 times a power of ten that is not below."""
+    if highest <= 0:
+        return 1.0
+    unit = 10.0 ** math.floor(math.log10(highest))
+    return next(step * unit for step in (1, 2, 4, 6, 8, 10, 20) if step * unit >= highest)
+
+
+def _scale(top: float, height: int) -> list[str]:
+    """Lines across at quarters of the scale, each with its number."""
+    lines = []
+    for quarter in range(5):
+        y = _y(quarter / 4, height)
+        lines.append(
+            f'<line x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}" stroke="{PALE}"/>'
+        )
+        lines.append(_label(LEFT - 6, y + 4, f"{top * quarter / 4:,g}", anchor="end"))
+    return lines
+
+
+def _shade(share: float) -> str:
+    return f"hsl(205 60% {96 - 72 * share:.0f}%)"
+
+
+def _shades(high_kw: float) -> str:
+    """Name the lightest and the darkest shade."""
+    steps = "".join(
+        f'<rect x="{WIDTH - RIGHT - 150 + 10 * step}" y="30" width="10" height="10" '
+        f'fill="{_shade(step / 9)}"/>'
+        for step in range(10)
+    )
+    return (
+        f"<g>{steps}{_label(WIDTH - RIGHT - 156, 39, '0', anchor='end')}"
+        f"{_label(WIDTH - RIGHT, 39, f'{high_kw:,.1f} kW', anchor='end')}</g>"
+    )
+
+
+def _figure(body: Sequence[str], height: int, text: str, title: str) -> Figure:
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
         f'height="{height}" role="img" aria-label="{escape(text)}" font-family="sans-serif" '
-        f'font-size="12"><title>{escape(text)}</title>{"".join(body)}</svg>'
+        f'font-size="12"><title>{escape(text)}</title><text x="{LEFT}" y="18" font-size="14" '
+        f'font-weight="bold" fill="{INK}">{escape(title)}</text>{"".join(body)}</svg>'
     )
     return Figure(svg=svg, text=text)
 
