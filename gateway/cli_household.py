@@ -215,8 +215,9 @@ def explain(
         print(f"withheld so far, {reason}: {intervals} intervals")
 
 
-def export(config: ConfigOption) -> None:
+def export(config: ConfigOption, json_output: JsonOption = True) -> None:  # noqa: ARG001  always JSON
     """Write everything the gateway holds about your household, as one JSON object."""
+    from gateway.identity import read_pinned
     from gateway.outbox.figures import export as everything
     from gateway.outbox.sqlite import SqliteOutbox
     from gateway.settings import read_settings
@@ -224,8 +225,11 @@ def export(config: ConfigOption) -> None:
     _, state_dir = read_settings(config)
     store = SqliteOutbox.open(state_dir, read_only=True)
     with store.reading() as connection:
-        write_json(everything(connection))
+        held = everything(connection)
     store.close()
+    # Keys of the co-op and the household's name there; the gateway's own key is nobody's to read.
+    pinned = read_pinned(state_dir)
+    write_json(held | {"pinned": None if pinned is None else msgspec.to_builtins(pinned)})
 
 
 def purge(

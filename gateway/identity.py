@@ -122,7 +122,7 @@ class Identity:
 
     def reload(self) -> None:
         """Take on what another process, such as `coop-gateway pair`, changed on disk."""
-        self.pinned = _pinned(self.state_dir)
+        self.pinned = read_pinned(self.state_dir)
         self.key = load_key(self.state_dir / KEY_FILE)
 
     def adopt(self, key: Ed25519PrivateKey) -> None:
@@ -186,7 +186,9 @@ def open_identity(state_dir: Path, *, shows_secret: bool = True) -> tuple[Identi
     shown: str | None = None
     if shows_secret and not (state_dir / HASH_FILE).exists():
         shown = renew_secret(state_dir)
-    return Identity(state_dir=state_dir, key=load_key(key_path), pinned=_pinned(state_dir)), shown
+    return Identity(
+        state_dir=state_dir, key=load_key(key_path), pinned=read_pinned(state_dir)
+    ), shown
 
 
 def renew_secret(state_dir: Path) -> str:
@@ -259,7 +261,12 @@ def write_private(path: Path, content: bytes) -> None:
         raise _unusable(path, fault) from fault
 
 
-def _pinned(state_dir: Path) -> Pinned | None:
+def read_pinned(state_dir: Path) -> Pinned | None:
+    """What was pinned at pairing; None before it.
+
+    Raises:
+        StateFault: The file cannot be read.
+    """
     path = state_dir / PINNED_FILE
     if not path.exists():
         return None

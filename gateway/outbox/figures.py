@@ -268,7 +268,42 @@ def export(connection: sqlite3.Connection) -> dict[str, object]:
         ],
         "notable": notable(connection, newest=500),
         "last_message": _last_message(connection),
+    } | _bookkeeping(connection)
+
+
+def _bookkeeping(connection: sqlite3.Connection) -> dict[str, object]:
+    """What the gateway needs to know of itself, beside readings and consents."""
+    return {
+        "gaps": [
+            msgspec.json.decode(bytes(record))
+            for (record,) in connection.execute("SELECT record FROM gap ORDER BY id")
+        ],
+        "streams": [
+            {
+                "meter": meter,
+                "quantity": quantity,
+                "purpose": purpose,
+                "parts": seq,
+                "newest_part_sha256": head,
+                "closed_to": from_seconds(closed_to_s).isoformat(),
+            }
+            for meter, quantity, purpose, seq, head, closed_to_s in connection.execute(
+                "SELECT meter, quantity, purpose, seq, head, closed_to_s FROM stream ORDER BY id"
+            )
+        ],
+        "facts": {
+            name: _readable(bytes(content))
+            for name, content in connection.execute("SELECT name, content FROM fact ORDER BY name")
+            if name != "last_message"
+        },
     }
+
+
+def _readable(content: bytes) -> object:
+    try:
+        return msgspec.json.decode(content)
+    except msgspec.DecodeError:
+        return content.decode("utf-8", "replace")
 
 
 def _last_message(connection: sqlite3.Connection) -> object:

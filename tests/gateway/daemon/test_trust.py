@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
 from gateway import household
+from gateway.cli import app
 from gateway.daemon import HELD_SAMPLES_MAX
 from gateway.errors import CloudRefused, ConsentNotPossible, NotPaired, PairingRefused, StateFault
 from gateway.outbox.figures import explain, export, figures
@@ -357,9 +360,30 @@ def test_export_holds_all_there_is(home: Home) -> None:
     home.flush()
     with home.daemon.store.reading() as connection:
         everything = export(connection)
-    assert len(everything["waiting"]) == home.daemon.store.waiting() > 0
+        tables = {
+            name
+            for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        }
     assert everything["consent_events"][0]["event"]["consent_id"] == "group-tariff"
     msgspec.json.encode(everything)
+    assert len(everything["waiting"]) == home.daemon.store.waiting() > 0
+    shown_as = {"consent_event": "consent_events", "stream": "streams", "counter": "counters"}
+    shown_as |= {"permit": "waiting", "gap": "gaps", "receipt": "receipts", "fact": "facts"}
+    shown_as |= {"dead_letter": "refused", "tally": "tallies", "departure": "left"}
+    assert {shown_as.get(table, table) for table in tables} <= set(everything)
+    assert everything["facts"]["policy_confirmed_at"]
+    assert {stream["meter"] for stream in everything["streams"]} == {"main"}
+
+
+def test_export_on_the_command_line_names_the_household_but_no_secret(home: Home) -> None:
+    home.give()
+    home.daemon.store.close()
+    config = str(home.directory / "gateway.toml")
+    ran = CliRunner().invoke(app, ["export", "--config", config, "--json"])
+    told = json.loads(ran.stdout)
+    assert told["pinned"]["household"] == "h-0001"
+    assert home.secret not in ran.stdout
+    assert "PRIVATE" not in ran.stdout
 
 
 def test_a_wrong_claim_code_pairs_nothing(tmp_path: Path) -> None:
