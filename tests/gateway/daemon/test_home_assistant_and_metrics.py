@@ -14,6 +14,7 @@ import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
+from gateway import daemon as daemon_module
 from gateway.health import LoopProgress, notify_systemd, watchdog_every_s
 from gateway.home_assistant import HomeAssistantLink
 from gateway.meters.mqtt import BrokerAddress
@@ -179,3 +180,48 @@ async def test_a_taken_port_or_a_stuck_disk_does_not_stop_the_readings(tmp_path:
         stop.set()
         await running
     assert home.daemon.store.waiting() > 0
+
+
+async def test_systemd_hears_nothing_while_a_loop_hangs_and_hears_again_once_it_turns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon_module, "TICK_S", 0.02)
+    home = Home(tmp_path, extra="\n[outbox]\ncommit_every_s = 1\n")
+    home.pair()
+    later_s = 0.0
+    home.daemon.progress.monotonic_s = lambda: time.monotonic() + later_s
+    ear = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    ear.bind(str(tmp_path / "notify"))
+    ear.setblocking(False)
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    monkeypatch.setenv("WATCHDOG_USEC", "2000000")
+    monkeypatch.delenv("WATCHDOG_PID", raising=False)
+
+    def heard() -> list[bytes]:
+        said = []
+        while True:
+            try:
+                said.append(ear.recv(100))
+            except BlockingIOError:
+                return said
+
+    stop = asyncio.Event()
+    running = asyncio.create_task(home.daemon.run(stop))
+    with ear:
+        fed: list[bytes] = []
+        await until(lambda: fed.extend(heard()) or b"WATCHDOG=1" in fed)
+        assert b"READY=1" in fed
+        await home.daemon._writing.acquire()
+        # Past the deadline of the loop that writes, and before all others.
+        later_s = 120.0
+        await until(lambda: home.daemon.progress.stuck() == ["commit"])
+        await asyncio.sleep(0.1)
+        heard()
+        await asyncio.sleep(0.3)
+        assert heard() == []
+        home.daemon._writing.release()
+        await until(lambda: b"WATCHDOG=1" in heard())
+        stop.set()
+        await running
+        await until(lambda: b"STOPPING=1" in heard())
+    home.daemon.store.close()
