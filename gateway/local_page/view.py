@@ -222,13 +222,23 @@ def health_facts(daemon: Daemon) -> list[tuple[str, str]]:
     if heat is not None:
         rows.append(("Processor", f"{heat:.0f} °C"))
     rows += [
-        ("Card", daemon.problems.get("disk", "writes fine")),
+        ("Card", _card(daemon)),
         ("Link to the co-op", "down" if daemon.problems.get("sync") else "up"),
         ("Work", "all loops turn" if not stuck else f"stuck: {', '.join(stuck)}"),
         ("Key", daemon.identity.key_id[:8]),
         ("This page", "works without internet"),
     ]
     return rows
+
+
+def _card(daemon: Daemon) -> str:
+    """How the card is, in words."""
+    fault = daemon.problems.get("disk")
+    if fault is not None:
+        return f"takes nothing ({fault}); readings wait in memory"
+    if daemon.store.reserve.is_scarce():
+        return "nearly full; old readings are made coarser"
+    return "writes fine"
 
 
 def label_of(name: str) -> str:

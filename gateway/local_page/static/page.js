@@ -17,6 +17,7 @@ async function refresh() {
   put(byId("light-title"), told.lamp.title);
   put(byId("light-says"), told.lamp.says);
   put(byId("waiting"), told.waiting.toLocaleString("en-GB"));
+  put(byId("waiting-word"), told.waiting === 1 ? "reading" : "readings");
   for (const meter of told.meters) {
     const tile = document.querySelector(`[data-meter="${meter.name}"]`);
     if (!tile) continue;

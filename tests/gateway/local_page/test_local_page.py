@@ -234,3 +234,16 @@ async def test_all_of_the_page_is_under_sixty_kilobytes(home: Home) -> None:
     total = sum(len(gzip.compress(content)) for content in pages)
     assert total < 60_000
     assert missing.status_code == 404
+
+
+async def test_the_page_says_when_the_card_takes_nothing_or_is_nearly_full(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reserve = home.daemon.store.reserve
+    async with browser(home) as page:
+        monkeypatch.setattr(reserve, "is_scarce", lambda: False)
+        assert "writes fine" in (await page.get("/")).text
+        monkeypatch.setattr(reserve, "is_scarce", lambda: True)
+        assert "nearly full" in (await page.get("/")).text
+        home.daemon.problems["disk"] = "database or disk is full"
+        assert "takes nothing (database or disk is full)" in (await page.get("/")).text
