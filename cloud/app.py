@@ -19,7 +19,7 @@ from cloud.consents.usecases import publish_offers
 from cloud.data_requests import endpoints as data_requests
 from cloud.database import Database
 from cloud.gateways import endpoints as gateways
-from cloud.ingest.endpoints import batches_route
+from cloud.ingest.endpoints import BatchDoor, batches_route
 from cloud.ingest.senders import Senders
 from cloud.keys import load_or_make_keys
 from cloud.members import endpoints as members
@@ -39,6 +39,7 @@ from cloud.settings import Settings
 from cloud.transparency import endpoints as transparency
 from cloud.votes import endpoints as votes
 from cloud.web.router import add_pages
+from gateway.wire.session import PATH_BATCHES
 
 ROUTERS = (
     members.router,
@@ -142,12 +143,15 @@ def create_app(
     app.state.services = services
     problem.install(app)
     senders = Senders(services.database)
-    app.router.routes.append(batches_route(senders, services.store, clock))
+    door = BatchDoor(senders, services.store, clock)
+    app.router.routes.append(batches_route(door))
     for router in ROUTERS:
         app.include_router(router)
     add_pages(app, settings)
     add_docs(app)
-    app.add_middleware(RequestGuard, is_https=settings.is_https)
+    app.add_middleware(
+        RequestGuard, is_https=settings.is_https, doors={("POST", PATH_BATCHES): door}
+    )
     return app
 
 

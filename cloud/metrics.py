@@ -39,6 +39,10 @@ CHAIN_BREAKS = Counter(
 )
 
 
+ACCEPTED = INTERVALS.labels("accepted")
+DUPLICATE = INTERVALS.labels("duplicate")
+REFUSED = INTERVALS.labels("refused")
+
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER = "other"
 """Stands for any other method, so that nobody can make labels up."""

@@ -52,6 +52,9 @@ STATUS: dict[type[Exception], int] = {
 }
 """Status by error; a subclass without an entry has that of its nearest base, else 500."""
 
+FORESEEN = (errors.CloudError, WireError, ClientDisconnect)
+"""What an endpoint may raise."""
+
 DETAILS = {
     404: "there is nothing at this address",
     405: "this address does not take that method; the Allow header says which",
@@ -133,22 +136,27 @@ def problem_of(request: Request, fault: Exception) -> JSONResponse:
 
 def install(app: FastAPI) -> None:
     """Make every error of an application that was foreseen a problem document."""
-    app.add_exception_handler(errors.CloudError, _on_ours)
-    app.add_exception_handler(WireError, _on_ours)
+    for kind in FORESEEN:
+        app.add_exception_handler(kind, _on_foreseen)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(HTTPException, answer_http_fault)
-    app.add_exception_handler(ClientDisconnect, _on_hung_up)
 
 
-async def _on_ours(request: Request, fault: Exception) -> JSONResponse:
+def answer_foreseen(request: Request, fault: Exception) -> JSONResponse:
+    """Answer one of `FORESEEN`."""
+    if isinstance(fault, ClientDisconnect):
+        # Nobody reads this; without it every line that dies would look like a fault of ours.
+        return problem_response(
+            request,
+            status=400,
+            name="hung-up",
+            detail="the line broke before the request was whole",
+        )
     return problem_of(request, fault)
 
 
-async def _on_hung_up(request: Request, _fault: Exception) -> JSONResponse:
-    # Nobody reads this answer; without it every line that dies would look like a fault of ours.
-    return problem_response(
-        request, status=400, name="hung-up", detail="the line broke before the request was whole"
-    )
+async def _on_foreseen(request: Request, fault: Exception) -> JSONResponse:
+    return answer_foreseen(request, fault)
 
 
 def answer_unforeseen(request: Request, fault: Exception) -> JSONResponse:

@@ -56,10 +56,18 @@ class RequestGuard:
     Args:
         app: What it guards.
         is_https: Whether people reach it over TLS.
+        doors: By method and path, what answers in place of the application, past its routing.
     """
 
-    def __init__(self, app: ASGIApp, *, is_https: bool) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        is_https: bool,
+        doors: Mapping[tuple[str, str], ASGIApp] | None = None,
+    ) -> None:
         self._app = app
+        self._doors = dict(doors or {})
         headers = SECURITY_HEADERS | {"Cache-Control": "no-store"}
         if is_https:
             headers["Strict-Transport-Security"] = STRICT_TRANSPORT
@@ -91,7 +99,8 @@ class RequestGuard:
             await send(message)
 
         try:
-            await self._app(scope, _bounded(scope, receive), send_guarded)
+            answer = self._doors.get((method, scope["path"]), self._app)
+            await answer(scope, _bounded(scope, receive), send_guarded)
         except Exception as fault:
             if status:
                 raise

@@ -95,7 +95,7 @@ def _passes_whole(run: Run, grants: tuple[Grant, ...], now: datetime) -> bool:
     Every test sets a bound on start or end, so what holds for the first and the last interval
     holds for those between.
     """
-    if (run[0].end - run[0].start).total_seconds() % _grid_s(run.part.resolution):
+    if run.step_s % _grid_s(run.part.resolution):
         return False
     return all(_why_not(run.part, reading, grants, now) is None for reading in (run[0], run[-1]))
 
