@@ -13,7 +13,12 @@ from tariff_bargainer.billing.cells import LoadCells
 from tariff_bargainer.billing.index_cost import IndexSeries, linked_floats
 from tariff_bargainer.billing.kernels import BlocksInOrder, chronological_cost
 from tariff_bargainer.billing.reduction import Reduction
-from tariff_bargainer.billing.sweep_charges import HomeMonths, add_month_charges, days_in
+from tariff_bargainer.billing.sweep_charges import (
+    HomeMonths,
+    add_month_charges,
+    days_in,
+    parts_of,
+)
 from tariff_bargainer.errors import MissingInput
 from tariff_bargainer.tariffs.tariff import (
     DemandCharge,
@@ -47,7 +52,15 @@ def price_on_cells(
     """Price every home under tariffs that `why_exact` has nothing against, in their order."""
     grid = reduction.grid
     n_homes = reduction.portfolio.n_homes
-    amounts = [HomeMonths.empty(n_homes, grid.n_months) for _ in tariffs]
+    nothing = np.zeros((n_homes, grid.n_months))
+    nothing.setflags(write=False)
+    amounts = [
+        HomeMonths.empty(
+            nothing,
+            parts_of(tariff, exports=metering == "net-billing" and reduction.exported is not None),
+        )
+        for tariff, metering in tariffs
+    ]
     jobs: dict[str, list[_Job]] = {"import": [], "export": []}
     for (tariff, metering), target in zip(tariffs, amounts, strict=True):
         for charge in tariff.energy:

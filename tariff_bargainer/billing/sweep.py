@@ -119,8 +119,8 @@ def sweep(
         # A product adds twelve months several times as fast as a sum along the short axis.
         each_month = np.ones(reduction.grid.n_months)
         for position, amounts in zip(positions, made, strict=True):
-            for name, table in parts.items():
-                table[:, position] = getattr(amounts, name) @ each_month
+            for name in amounts.used:
+                parts[name][:, position] = getattr(amounts, name) @ each_month
             done += 1
             if progress:
                 progress(done, len(tariffs))

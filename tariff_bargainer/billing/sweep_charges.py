@@ -17,10 +17,32 @@ Floats = NDArray[np.float64]
 Months = Sequence[tuple[int, int]]
 
 
+PARTS = ("energy", "demand", "export_credit", "fixed", "minimum", "discount", "tax")
+
+
+def parts_of(tariff: Tariff, *, exports: bool) -> frozenset[str]:
+    """Parts of a bill that a tariff can have, with or without export that is paid for."""
+    there = {
+        "energy": tariff.energy,
+        "demand": tariff.demand,
+        "export_credit": exports and tariff.export,
+        "fixed": tariff.standing,
+        "minimum": tariff.minimum,
+        "discount": tariff.discounts,
+        "tax": tariff.taxes,
+    }
+    return frozenset(name for name, found in there.items() if found)
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class HomeMonths:
-    """Money by home and month while one tariff is priced [currency], each (n_homes, n_months)."""
+    """Money by home and month while one tariff is priced [currency], each (n_homes, n_months).
 
+    Attributes:
+        used: Names of the parts that this tariff can have; the others are zero and not written to.
+    """
+
+    used: frozenset[str]
     energy: Floats
     demand: Floats
     export_credit: Floats
@@ -30,17 +52,16 @@ class HomeMonths:
     tax: Floats
 
     @classmethod
-    def empty(cls, n_homes: int, n_months: int) -> "HomeMonths":
-        """Start with nothing owed."""
-        shape = (n_homes, n_months)
+    def empty(cls, nothing: Floats, used: frozenset[str]) -> "HomeMonths":
+        """Start with nothing owed.
+
+        Args:
+            nothing: Zeros of shape (n_homes, n_months), read-only, shared by all unused parts.
+            used: As in the class.
+        """
         return cls(
-            energy=np.zeros(shape),
-            demand=np.zeros(shape),
-            export_credit=np.zeros(shape),
-            fixed=np.zeros(shape),
-            minimum=np.zeros(shape),
-            discount=np.zeros(shape),
-            tax=np.zeros(shape),
+            used=used,
+            **{name: np.zeros(nothing.shape) if name in used else nothing for name in PARTS},
         )
 
     def owed(self, components: Sequence[str]) -> Floats:
@@ -63,12 +84,12 @@ def add_month_charges(
     """Add standing charges, minimum bills, discounts and taxes, as `billing.bill` does."""
     for charge in tariff.standing:
         amounts.fixed += _each_month(charge.amount, charge.per, months, shares)
-    credit = amounts.export_credit
-    payout = np.zeros(credit.shape)
-    if tariff.net_billing.carry == "next-month":
+    payout = None
+    if "export_credit" in amounts.used and tariff.net_billing.carry == "next-month":
         payout = _carry_credit(amounts, tariff, months)
     _add_minimum_bills(amounts, tariff, months, shares)
-    amounts.export_credit = amounts.export_credit + payout
+    if payout is not None:
+        amounts.export_credit = amounts.export_credit + payout
     start = tariff.effective_from or date(*months[0], 1)
     for discount in tariff.discounts:
         if not discount.condition or discount.condition in conditions:
