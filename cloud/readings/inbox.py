@@ -158,7 +158,6 @@ class Inbox:
             outcomes = [self._ledger.enter(item.checked) for item in group]
             self._ledger.flush()
             self._connection.execute("COMMIT")
-            self._ledger.tell_of_breaks()
         except Exception as fault:  # noqa: BLE001 - whatever failed, nothing of the group is stored
             self._roll_back()
             if len(group) > 1:
@@ -167,6 +166,7 @@ class Inbox:
                     self._commit_group([item])
                 return
             outcomes = [StoreUnavailable(f"the inbox could not write: {fault}")]
+        self._ledger.tell_of_breaks()
         for item, outcome in zip(group, outcomes, strict=True):
             if isinstance(outcome, CloudError):
                 item.future.set_exception(outcome)
