@@ -140,6 +140,9 @@ def solar_year(
     total = np.zeros(HOURS_PER_YEAR)
     for array in arrays:
         total += _array_kwh(array, weather, lost)
+    # An hour that began late lies partly in the next hour of UTC.
+    late = weather.minutes_late / 60
+    total = (1 - late) * total + late * np.roll(total, 1)
     noct = sorted({NOCT_C[array.mounting] for array in arrays})
     return SolarYear(
         hourly_kwh=total,

@@ -4,9 +4,13 @@ Typical years are stitched from months of different years; here all become one y
 leap day, in UTC, so that a profile can be laid beside a load of any year.
 """
 
+import io
+import json
 import re
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta, timezone
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +25,16 @@ FILE_BYTES_MAX = 64 * 1024 * 1024
 HOURS_PER_YEAR = 8760
 # Any year without a leap day; the sun's place hardly depends on it.
 MODEL_YEAR = 2019
+
+# Beyond these a figure is a code for "missing", such as 9999 or 99.9, or a slip.
+LIMITS = {
+    "ghi": (-50.0, 2000.0),
+    "dni": (-50.0, 2000.0),
+    "dhi": (-50.0, 2000.0),
+    "temp_air": (-90.0, 70.0),
+    "wind_speed": (0.0, 120.0),
+}
+MINUTES_PER_YEAR = HOURS_PER_YEAR * 60
 
 WeatherKind = Literal["PVGIS", "EPW", "NSRDB", "TMY3"]
 Floats = npt.NDArray[np.float64]
@@ -37,6 +51,8 @@ class WeatherYear:
         longitude_deg: East positive.
         altitude_m: Above the sea.
         hour_start: Starts of the hours in UTC, all of `MODEL_YEAR`, shape (8760,).
+        minutes_late: How much later than these the hours of the figures began, because the file
+            is in local time of a zone that is not whole hours from UTC.
         sun_at: Times at which the sun stood as in the irradiance figures, shape (8760,).
         ghi_w_per_m2: Global horizontal irradiance, shape (8760,).
         dni_w_per_m2: Direct normal irradiance, shape (8760,).
@@ -52,6 +68,7 @@ class WeatherYear:
     longitude_deg: float
     altitude_m: float
     hour_start: pd.DatetimeIndex
+    minutes_late: int
     sun_at: pd.DatetimeIndex
     ghi_w_per_m2: Floats
     dni_w_per_m2: Floats
@@ -67,53 +84,90 @@ def read_weather(path: Path) -> WeatherYear:
     Raises:
         InputFileInvalid: The file is of no known kind, or is not one full year of hours.
     """
-    kind = _kind_of(path)
-    readers = {
-        "PVGIS": iotools.read_pvgis_tmy,
-        "EPW": iotools.read_epw,
-        "NSRDB": iotools.read_nsrdb_psm4,
-        "TMY3": iotools.read_tmy3,
-    }
+    text = _text_of(path)
+    kind = _kind_of(path, text)
     try:
         # What a reader merely warns of, such as a short row, is refused below by its effect.
         with warnings.catch_warnings(action="ignore"):
-            frame, meta = readers[kind](str(path))
-    except (ValueError, KeyError, IndexError, TypeError, OSError) as error:
+            frame, meta = _READERS[kind](text)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         # Readers explain themselves over several lines; the first one names the fault.
         fault = (str(error).splitlines() or ["no reason given"])[0]
         raise InputFileInvalid(
             str(path),
-            _line_of(path, fault),
+            _line_of(text, fault),
             f"looks like {kind} but cannot be read as such ({fault}); give the file as it was"
             f" downloaded, with all {HOURS_PER_YEAR} hours",
         ) from None
-    return _as_year(path, kind, frame, meta)
+    return _as_year(path, kind, frame, meta, text)
 
 
-def _line_of(path: Path, fault: str) -> str:
+def _read_pvgis(text: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+    if not text.startswith("{"):
+        frame, meta = iotools.read_pvgis_tmy(io.BytesIO(text.encode()), pvgis_format="csv")
+        return frame, meta
+    frame, meta = iotools.read_pvgis_tmy(io.StringIO(text), pvgis_format="json")
+    place = meta["inputs"]["location"]
+    offset = place.get("irradiance_time_offset", 0.0)
+    return frame, {**place, "irradiance time offset": offset}
+
+
+def _read_nsrdb(text: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read an NSRDB file; zones and heights that are not whole are beyond pvlib's reader."""
+    lines = text.split("\n", maxsplit=2)
+    names, cells = lines[0].strip().split(","), lines[1].strip().split(",")
+    header = dict(zip(names, cells, strict=False))
+    zone_h, height_m = float(header["Time Zone"]), float(header["Elevation"])
+    plain = {**header, "Time Zone": "0", "Local Time Zone": "0", "Elevation": "0"}
+    second = ",".join(plain[name] for name in header)
+    frame, meta = iotools.read_nsrdb_psm4(
+        io.StringIO("\n".join([",".join(header), second, *lines[2:]]))
+    )
+    zone = timezone(timedelta(hours=zone_h))
+    frame.index = pd.DatetimeIndex(frame.index).tz_localize(None).tz_localize(zone)
+    return frame, {**meta, "altitude": height_m}
+
+
+_READERS: dict[WeatherKind, Callable[[str], tuple[pd.DataFrame, dict[str, Any]]]] = {
+    "PVGIS": _read_pvgis,
+    "EPW": lambda text: iotools.read_epw(io.StringIO(text)),
+    "NSRDB": _read_nsrdb,
+    "TMY3": lambda text: iotools.read_tmy3(io.StringIO(text)),
+}
+
+
+def _line_of(text: str, fault: str) -> str:
     """Find the line of the cell that a reader quotes in its fault, if it quotes one."""
     quoted = re.search(r"'([^']*)'$", fault)
     if quoted:
-        with path.open(encoding="utf-8", errors="replace") as lines:
-            for number, line in enumerate(lines, start=1):
-                cells = [cell.strip() for cell in line.split(",")]
-                # A blank line is no row with an empty cell.
-                if len(cells) > 2 and quoted[1] in cells:
-                    return f"line {number}"
+        for number, line in enumerate(text.splitlines(), start=1):
+            cells = [cell.strip() for cell in line.split(",")]
+            # A blank line is no row with an empty cell.
+            if len(cells) > 2 and quoted[1] in cells:
+                return f"line {number}"
     return ""
 
 
-def _kind_of(path: Path) -> WeatherKind:
+def _text_of(path: Path) -> str:
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
             raise InputFileInvalid(
                 str(path), "", f"is larger than the limit of {FILE_BYTES_MAX} bytes"
             )
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            first = file.readline(2000)
+        written = path.read_bytes()
     except OSError as error:
         raise InputFileInvalid(str(path), "", f"cannot be read: {error.strerror}") from None
-    if first.startswith("Latitude (decimal degrees)"):
+    try:
+        text = written.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        # The name of a place in an older encoding; no figure depends on it.
+        text = written.decode("cp1252", errors="replace")
+    return text.replace("\r\n", "\n")
+
+
+def _kind_of(path: Path, text: str) -> WeatherKind:
+    first = text[:2000].partition("\n")[0]
+    if first.startswith("Latitude (decimal degrees)") or _is_pvgis_json(text):
         return "PVGIS"
     if first.startswith("LOCATION,"):
         return "EPW"
@@ -125,12 +179,23 @@ def _kind_of(path: Path) -> WeatherKind:
     raise InputFileInvalid(
         str(path),
         "line 1",
-        "is no weather file we know; give a PVGIS typical year (CSV), EPW, NSRDB PSM or TMY3 file",
+        "is no weather file we know; give a PVGIS typical year (CSV or JSON), EPW, NSRDB PSM or"
+        " TMY3 file",
     )
 
 
+def _is_pvgis_json(text: str) -> bool:
+    if not text.startswith("{"):
+        return False
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return False
+    return "tmy_hourly" in content.get("outputs", {})
+
+
 def _as_year(
-    path: Path, kind: WeatherKind, frame: pd.DataFrame, meta: dict[str, Any]
+    path: Path, kind: WeatherKind, frame: pd.DataFrame, meta: dict[str, Any], text: str
 ) -> WeatherYear:
     inputs = meta.get("inputs", meta)
     index = pd.DatetimeIndex(frame.index)
@@ -149,21 +214,40 @@ def _as_year(
     if kind == "NSRDB" and index[0].minute == 0:
         sun_minutes, start_minutes = 30.0, 0.0
     local = index + pd.Timedelta(minutes=start_minutes)
-    frame, start = _on_model_year(path, frame, local)
-    order = np.argsort(start.asi8, kind="stable")
-    start = start[order]
+    frame, minutes = _on_model_year(path, frame, local)
+    late = int(minutes[0] % 60)
+    order = np.argsort(minutes, kind="stable")
+    start = pd.DatetimeIndex(
+        pd.Timestamp(MODEL_YEAR, 1, 1, tz="UTC")
+        + pd.to_timedelta(minutes[order] - late, unit="min")
+    )
 
     def column(name: str, otherwise: float | None = None) -> Floats:
         if name not in frame.columns:
             if otherwise is None:
                 raise InputFileInvalid(str(path), "", f"has no column for {name}")
             return np.full(HOURS_PER_YEAR, otherwise)
-        values = frame[name].to_numpy(dtype=np.float64, na_value=np.nan)[order]
+        try:
+            values = frame[name].to_numpy(dtype=np.float64, na_value=np.nan)[order]
+        except ValueError as error:
+            fault = str(error).splitlines()[0]
+            raise InputFileInvalid(
+                str(path), _line_of(text, fault), f"{name} is no number ({fault})"
+            ) from None
         if otherwise is not None:
-            values = np.where((values > 0) & (values < 1), values, otherwise)
-        if np.isnan(values).any():
-            hour = int(np.isnan(values).argmax())
-            raise InputFileInvalid(str(path), f"hour {start[hour]}", f"{name} is missing")
+            return np.where((values > 0) & (values < 1), values, otherwise)
+        lowest, highest = LIMITS[name]
+        astray = ~((values >= lowest) & (values <= highest))
+        if astray.any():
+            hour = int(astray.argmax())
+            found = values[hour]
+            raise InputFileInvalid(
+                str(path),
+                f"hour from {start[hour] + pd.Timedelta(minutes=late):%d %B %H:%M} UTC",
+                f"{name} is missing"
+                if np.isnan(found)
+                else f"{name} is {found:g}, outside {lowest:g} to {highest:g}: it is missing",
+            )
         return values
 
     return WeatherYear(
@@ -173,7 +257,8 @@ def _as_year(
         longitude_deg=float(inputs["longitude"]),
         altitude_m=float(inputs.get("elevation", inputs.get("altitude", 0.0))),
         hour_start=start,
-        sun_at=start + pd.Timedelta(minutes=sun_minutes - start_minutes),
+        minutes_late=late,
+        sun_at=start + pd.Timedelta(minutes=late + sun_minutes - start_minutes),
         ghi_w_per_m2=np.maximum(column("ghi"), 0.0),
         dni_w_per_m2=np.maximum(column("dni"), 0.0),
         dhi_w_per_m2=np.maximum(column("dhi"), 0.0),
@@ -185,11 +270,14 @@ def _as_year(
 
 def _on_model_year(
     path: Path, frame: pd.DataFrame, local: pd.DatetimeIndex
-) -> tuple[pd.DataFrame, pd.DatetimeIndex]:
-    """Lay the rows on the hours of the model year, by their order from 1 January local time.
+) -> tuple[pd.DataFrame, npt.NDArray[np.int64]]:
+    """Lay the rows on the model year, by their order from 1 January local time.
 
     Stamps of typical years jump between years, and some readers move the last hour of February
-    to March, so order is the safer guide; the hour of day is checked against it.
+    to March, so order is the safer guide; the hour of day is checked against it, and the day.
+
+    Returns:
+        The rows without a leap day, and the minute of the year in UTC at which each begins.
     """
     if len(local) == HOURS_PER_YEAR + 24:
         kept = ~((local.month == 2) & (local.day == 29))
@@ -199,15 +287,28 @@ def _on_model_year(
             str(path), "", f"holds {len(local)} hours instead of {HOURS_PER_YEAR}: give a full year"
         )
     wall = pd.date_range(f"{MODEL_YEAR}-01-01", periods=HOURS_PER_YEAR, freq="h", tz=local.tz)
-    astray = np.flatnonzero(local.hour != wall.hour)
+    days_apart = np.abs(_day_of_plain_year(local) - _day_of_plain_year(wall))
+    days_apart = np.minimum(days_apart, 365 - days_apart)
+    # Some files keep 29 February and leave out the last day of the year instead.
+    has_leap_day = bool(((local.month == 2) & (local.day == 29)).any())
+    moved = days_apart > has_leap_day
+    if moved.sum() <= 1:
+        moved[:] = False
+    astray = np.flatnonzero((local.hour != wall.hour) | moved)
     if len(astray):
         raise InputFileInvalid(
             str(path), f"hour {astray[0] + 1} of the year", "is out of order: hours are missing"
         )
     first = pd.Timestamp(MODEL_YEAR, 1, 1, tz="UTC")
     # Hours that fall outside the model year in UTC close the circle at its other end.
-    hours = ((wall.tz_convert("UTC") - first) // pd.Timedelta(hours=1)) % HOURS_PER_YEAR
-    return frame, pd.DatetimeIndex(first + pd.to_timedelta(hours, unit="h"))
+    minutes = ((wall.tz_convert("UTC") - first) // pd.Timedelta(minutes=1)) % MINUTES_PER_YEAR
+    return frame, minutes.to_numpy(dtype=np.int64)
+
+
+def _day_of_plain_year(stamps: pd.DatetimeIndex) -> npt.NDArray[np.int64]:
+    """Number the days as in a year without a leap day; 29 February shares its number."""
+    after = stamps.is_leap_year & (stamps.month > 2)
+    return stamps.day_of_year.to_numpy(dtype=np.int64) - after
 
 
 def hour_of_model_year(stamps: pd.DatetimeIndex) -> npt.NDArray[np.int64]:

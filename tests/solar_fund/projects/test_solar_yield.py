@@ -1,3 +1,4 @@
+import json
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -115,9 +116,16 @@ def test_impossible_arrays_are_refused(field) -> None:
         SolarArray(**{"peak_kw": 1, "tilt_deg": 1, "azimuth_deg": 1, **field})
 
 
-def write_epw(path: Path, weather: pd.DataFrame) -> None:
+def write_epw(
+    path: Path,
+    weather: pd.DataFrame,
+    latitude_deg: float = 36.1,
+    longitude_deg: float = -79.95,
+    zone_h: float = -5.0,
+    first_day: str = "2019-01-01",
+) -> None:
     head = [
-        "LOCATION,Somewhere,NC,USA,TMY3,723170,36.1,-79.95,-5.0,273.0",
+        f"LOCATION,Somewhere,NC,USA,TMY3,723170,{latitude_deg},{longitude_deg},{zone_h},273.0",
         "DESIGN CONDITIONS,0",
         "TYPICAL/EXTREME PERIODS,0",
         "GROUND TEMPERATURES,0",
@@ -127,7 +135,7 @@ def write_epw(path: Path, weather: pd.DataFrame) -> None:
         "DATA PERIODS,1,1,Data,Sunday, 1/ 1,12/31",
     ]
     rows = []
-    start = datetime.fromisoformat("2019-01-01")
+    start = datetime.fromisoformat(first_day)
     for hour, row in enumerate(weather.itertuples()):
         stamp = start + timedelta(hours=hour)
         rows.append(
@@ -164,10 +172,12 @@ def write_pvgis(path: Path, weather: WeatherYear) -> None:
     path.write_text("\n".join([*head, *rows, *tail]), encoding="utf-8")
 
 
-def write_nsrdb(path: Path, weather: pd.DataFrame) -> None:
+def write_nsrdb(
+    path: Path, weather: pd.DataFrame, longitude_deg: float = -79.95, zone_h: float = -5
+) -> None:
     head = [
         "Source,Location ID,Latitude,Longitude,Time Zone,Elevation,Local Time Zone",
-        "NSRDB,1,36.1,-79.95,-5,273,-5",
+        f"NSRDB,1,36.1,{longitude_deg},{zone_h},273,{zone_h}",
         "Year,Month,Day,Hour,Minute,GHI,DNI,DHI,Temperature,Wind Speed",
     ]
     start = datetime.fromisoformat("2019-01-01")
@@ -250,3 +260,129 @@ def test_a_cell_that_is_no_number_is_named_by_its_line(
     path.write_text("\n".join(lines), encoding="utf-8")
     with pytest.raises(InputFileInvalid, match="line 4001: looks like PVGIS"):
         read_weather(path)
+
+
+@pytest.fixture
+def greensboro_rows() -> pd.DataFrame:
+    frame, _ = pvlib.iotools.read_tmy3(PVLIB_DATA / "723170TYA.CSV", map_variables=True)
+    return frame
+
+
+STEEP_EAST = (SolarArray(peak_kw=1, tilt_deg=60, azimuth_deg=90),)
+
+
+@pytest.mark.parametrize("zone_h", [-4.5, 5.5, 5.75])
+@pytest.mark.parametrize("write", [write_epw, write_nsrdb])
+def test_zones_of_half_and_quarter_hours_see_the_same_sun(
+    tmp_path, greensboro, greensboro_rows, write, zone_h
+) -> None:
+    # The same clock and weather at a place moved as many degrees as its clock is.
+    path = tmp_path / "moved.csv"
+    write(path, greensboro_rows, longitude_deg=-79.95 + 15 * (zone_h + 5), zone_h=zone_h)
+    weather = read_weather(path)
+    assert weather.minutes_late == round(zone_h * -60) % 60
+    assert solar_year(STEEP_EAST, weather).annual_kwh == pytest.approx(
+        solar_year(STEEP_EAST, greensboro).annual_kwh, rel=0.002
+    )
+
+
+def test_the_southern_hemisphere_faces_north(tmp_path, greensboro_rows) -> None:
+    half_year = 182 * 24
+    turned = pd.concat([greensboro_rows.iloc[half_year:], greensboro_rows.iloc[:half_year]])
+    write_epw(tmp_path / "south.epw", turned, -36.1, 145.05, 10.0)
+    weather = read_weather(tmp_path / "south.epw")
+    north, south = (SolarArray(peak_kw=1, tilt_deg=30, azimuth_deg=a) for a in (0, 180))
+    kwh = solar_year((north,), weather).annual_kwh
+    assert kwh > 1.5 * solar_year((south,), weather).annual_kwh
+    assert kwh == pytest.approx(pvwatts_kwh(weather, north), rel=0.03)
+    months = solar_year((north,), weather).monthly_kwh(weather, "Australia/Melbourne")
+    assert months[0] > months[5]
+
+
+def test_a_leap_year_counts_without_its_leap_day(tmp_path, greensboro, greensboro_rows) -> None:
+    day = slice(58 * 24, 59 * 24)
+    rows = pd.concat(
+        [greensboro_rows[: day.stop], greensboro_rows[day], greensboro_rows[day.stop :]]
+    )
+    write_epw(tmp_path / "leap.epw", rows, first_day="2020-01-01")
+    weather = read_weather(tmp_path / "leap.epw")
+    assert solar_year(STEEP_EAST, weather).annual_kwh == pytest.approx(
+        solar_year(STEEP_EAST, greensboro).annual_kwh, rel=0.001
+    )
+
+
+def test_a_year_that_lacks_a_day_and_has_another_twice_is_refused(
+    tmp_path, greensboro_rows
+) -> None:
+    path = tmp_path / "gap.epw"
+    write_epw(path, greensboro_rows)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    del lines[8 + 2400 : 8 + 2424]
+    path.write_text("\n".join([*lines, *lines[-24:]]) + "\n", encoding="utf-8")
+    with pytest.raises(InputFileInvalid, match="hour 2401 of the year: is out of order"):
+        read_weather(path)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "words"),
+    [
+        (13, "9999", "hour from 16 June 13:00 UTC: ghi is 9999, outside"),
+        (14, "-9900", "dni is -9900"),
+        (15, "inf", "dhi is inf"),
+        (15, "nan", "dhi is missing"),
+        (6, "99.9", "temp_air is 99.9"),
+        (21, "999", "wind_speed is 999"),
+        (14, "abc", "line 4001: dni is no number"),
+    ],
+)
+def test_codes_for_missing_figures_are_not_taken_for_weather(
+    tmp_path, greensboro_rows, column, cell, words
+) -> None:
+    path = tmp_path / "codes.epw"
+    write_epw(path, greensboro_rows)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    cells = lines[4_000].split(",")
+    cells[column] = cell
+    lines[4_000] = ",".join(cells)
+    path.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(InputFileInvalid, match=words):
+        read_weather(path)
+
+
+def test_a_place_name_in_an_older_encoding_does_not_matter(tmp_path, greensboro_rows) -> None:
+    path = tmp_path / "old.epw"
+    write_epw(path, greensboro_rows)
+    text = path.read_text(encoding="utf-8").replace("Somewhere", "Zürich")
+    path.write_bytes(text.replace("\n", "\r\n").encode("latin-1"))
+    assert read_weather(path).latitude_deg == 36.1
+
+
+def test_a_pvgis_year_reads_as_json_too(tmp_path, greensboro) -> None:
+    names = ("ghi", "dni", "dhi", "air_temperature", "wind_speed")
+    units = ("w_per_m2", "w_per_m2", "w_per_m2", "c", "m_per_s")
+    columns = [getattr(greensboro, f"{n}_{u}") for n, u in zip(names, units, strict=True)]
+    hours = [
+        {"time(UTC)": f"{at:%Y%m%d:%H%M}", "G(h)": g, "Gb(n)": b, "Gd(h)": d, "T2m": t, "WS10m": w}
+        for at, g, b, d, t, w in zip(greensboro.hour_start, *columns, strict=True)
+    ]
+    place = {
+        "latitude": greensboro.latitude_deg,
+        "longitude": greensboro.longitude_deg,
+        "elevation": greensboro.altitude_m,
+        "irradiance_time_offset": 0.5,
+    }
+    content = {
+        "inputs": {"location": place},
+        "outputs": {"months_selected": [], "tmy_hourly": hours},
+        "meta": {"inputs": {}},
+    }
+    (tmp_path / "year.json").write_text(json.dumps(content), encoding="utf-8")
+    write_pvgis(tmp_path / "year.csv", greensboro)
+    as_json, as_csv = (read_weather(tmp_path / f"year.{kind}") for kind in ("json", "csv"))
+    assert as_json.kind == "PVGIS"
+    assert solar_year(STEEP_EAST, as_json).annual_kwh == pytest.approx(
+        solar_year(STEEP_EAST, as_csv).annual_kwh
+    )
+    (tmp_path / "other.json").write_text('{"outputs": {}}', encoding="utf-8")
+    with pytest.raises(InputFileInvalid, match="no weather file we know"):
+        read_weather(tmp_path / "other.json")
