@@ -28,6 +28,8 @@ Stop = Literal["exhaustive", "overspend"]
 Then = Literal["utilitarian", "none"]
 
 RERUNS_MAX = 2_000_000
+# Add-opt runs only where something changes, so it may raise much more often.
+JUMPED_RAISES_MAX = 10**12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,9 +146,11 @@ class _Count:
         if self._options.completion == "none":
             return slice_, raises, current
         raise_by = self._options.increment * self._profile.cost_scale
+        jumps = self._options.completion == "add-opt"
+        most = JUMPED_RAISES_MAX if jumps else RERUNS_MAX
         while not self._done(current):
             ahead = 1
-            if self._options.completion == "add-opt":
+            if jumps:
                 ahead = self._runner.unchanged_for(slice_, current, raise_by) + 1
             following = run(slice_ + ahead * raise_by)
             if self._cost(following) > self._shared:
@@ -154,10 +158,9 @@ class _Count:
             slice_ += ahead * raise_by
             raises += ahead
             current = following
-            if raises > RERUNS_MAX:
+            if raises > most:
                 raise ElectionInvalid(
-                    f"more than {RERUNS_MAX} raises of {self._options.increment}:"
-                    " use a larger increment"
+                    f"more than {most} raises of {self._options.increment}: use a larger increment"
                 )
         return slice_, raises, current
 

@@ -9,7 +9,7 @@ import numba
 import numpy as np
 
 from solar_fund.voting.profile import Rows, VoteProfile
-from solar_fund.voting.shares_numpy import GUARD, Bools, BoolTable, Floats, FollowedRun, Places
+from solar_fund.voting.shares_numpy import GUARD, Bools, Floats, Places
 
 _UNAFFORDABLE = -1.0
 
@@ -61,31 +61,19 @@ def _share(
     cost: float,
     votes: float,
     start: float,
-    hint: float,
 ) -> tuple[float, int]:
-    """Return the price per point, and 1 if affordability is doubtful, 2 if all pay alike.
-
-    With 4, it is a lower bound that is above the hint; see `NumpyMoney._price`.
-    """
+    """Return the price per point, and 1 if affordability is doubtful, 2 if all pay alike."""
     ceiling, total = _gathered_compiled(money, rows, weight, points)
     if total < cost * (1 - GUARD):
         return _UNAFFORDABLE, 0
     note = 1 if total <= cost * (1 + GUARD) else 0
     floor = cost / votes
-    n_poor = -1
-    if hint > start:
-        n_poor, poor_money, poor_voice = _poor_compiled(ceiling, weight, points, hint)
-        if votes > poor_voice:
-            start = max(start, (cost - poor_money) / (votes - poor_voice))
-        else:
-            n_poor = -1
-        if start > hint * (1 + 4 * GUARD):
-            return start, 4
     # Once above its lowest price, a price never returns to it within a run.
     margin = floor * (1 + GUARD)
     if start <= margin and not (ceiling < margin).any():
         return floor, note + 2
     share = max(floor, start)
+    n_poor = -1
     while True:
         count, poor_money, poor_voice = _poor_compiled(ceiling, weight, points, share)
         if count == n_poor:
@@ -114,7 +102,6 @@ def _best(
     alive: Bools,
     doubtful: Bools,
     at_floor: Bools,
-    at_least: float,
 ) -> Places:
     """Price the contenders whose bound may win; return those that may tie, unsorted."""
     fresh = np.zeros(len(costs), dtype=np.bool_)
@@ -124,7 +111,7 @@ def _best(
         for n in range(len(costs)):
             if alive[n] and not fresh[n] and (number < 0 or bounds[n] < bounds[number]):
                 number = n
-        if number < 0 or bounds[number] > max(lowest, at_least) * (1 + GUARD):
+        if number < 0 or bounds[number] > lowest * (1 + GUARD):
             break
         begin, end = first[number], first[number + 1]
         share, note = _share_compiled(
@@ -135,20 +122,16 @@ def _best(
             costs[number],
             votes[number],
             bounds[number] * worth[number],
-            at_least * worth[number],
         )
         if share < 0:
             alive[number] = False
-            continue
-        if note == 4:
-            bounds[number] = share / worth[number]
             continue
         fresh[number] = True
         doubtful[number] = note % 2 == 1
         at_floor[number] = note >= 2
         bounds[number] = share / worth[number]
         lowest = min(lowest, bounds[number])
-    limit = max(lowest, at_least) * (1 + GUARD)
+    limit = lowest * (1 + GUARD)
     chosen = np.zeros(len(costs), dtype=np.bool_)
     for n in range(len(costs)):
         chosen[n] = fresh[n] and bounds[n] <= limit
@@ -165,96 +148,6 @@ def _pay(money: Floats, rows: Rows, points: Floats, share: float) -> None:
 
 
 _pay_compiled: Any = numba.njit(cache=True)(_pay)
-
-
-def _leads(near: Places, number: int, was_at_floor: bool, never_after: BoolTable) -> bool:
-    """Tell whether a project is among the near calls and surely goes before the others."""
-    found = False
-    for rival in near:
-        if rival == number:
-            found = True
-        elif not (was_at_floor and never_after[number, rival]):
-            return False
-    return found
-
-
-_leads_compiled: Any = numba.njit(cache=True)(_leads)
-
-
-def _follow(
-    first: Places,
-    rows: Rows,
-    weight: Floats,
-    points: Floats,
-    costs: Floats,
-    votes: Floats,
-    worth: Floats,
-    money: Floats,
-    bounds: Floats,
-    alive: Bools,
-    doubtful: Bools,
-    at_floor: Bools,
-    sequence: Places,
-    prices: Floats,
-    was_at_floor: Bools,
-    never_after: BoolTable,
-    rivals: BoolTable,
-    safe: int,
-    prices_now: Floats,
-    at_floor_now: Bools,
-) -> int:
-    """Follow a sequence step by step; return -1, or the step where a rival might come first."""
-    for step in range(len(sequence) + 1):
-        last = step == len(sequence)
-        number = -1 if last else sequence[step]
-        begin, end = first[number], first[number + 1]
-        own_points = points[begin:end] if len(points) else points
-        if step < safe and not last:
-            share, note = _share_compiled(
-                money,
-                rows[begin:end],
-                weight[begin:end],
-                own_points,
-                costs[number],
-                votes[number],
-                0.0,
-                prices[step] * worth[number],
-            )
-            if share < 0 or note == 4:
-                return step
-            bounds[number] = share / worth[number]
-            at_floor[number] = note >= 2
-        else:
-            near = _best_compiled(
-                first,
-                rows,
-                weight,
-                points,
-                costs,
-                votes,
-                worth,
-                money,
-                bounds,
-                alive,
-                doubtful,
-                at_floor,
-                0.0 if last else prices[step],
-            )
-            if last:
-                return step if len(near) else -1
-            if not _leads_compiled(near, number, was_at_floor[step], never_after):
-                return step
-        prices_now[step] = bounds[number]
-        at_floor_now[step] = at_floor[number]
-        _pay_compiled(money, rows[begin:end], own_points, bounds[number] * worth[number])
-        alive[number] = False
-        for n in range(len(costs)):
-            if rivals[number, n]:
-                alive[n] = False
-    return -1
-
-
-_follow_compiled: Any = numba.njit(cache=True)(_follow)
 
 
 class NumbaMoney:
@@ -296,7 +189,7 @@ class NumbaMoney:
         """Tell whether all supporters surely pay alike."""
         return bool(self._at_floor[number])
 
-    def best(self, at_least: float = 0.0) -> list[tuple[float, int]]:
+    def best(self) -> list[tuple[float, int]]:
         """Return the cheapest contenders with all that may tie, as `NumpyMoney.best` does."""
         near = _best_compiled(
             self._first,
@@ -311,7 +204,6 @@ class NumbaMoney:
             self._alive,
             self._doubtful,
             self._at_floor,
-            at_least,
         )
         return sorted((float(self._bounds[n]), int(n)) for n in near)
 
@@ -330,36 +222,3 @@ class NumbaMoney:
         points = self._points[span] if len(self._points) else self._points
         _pay_compiled(self._money, self._rows[span], points, share)
         self._alive[number] = False
-
-    def follow(
-        self, run: FollowedRun, never_after: BoolTable, rivals: BoolTable, safe: int
-    ) -> FollowedRun | int:
-        """Follow a run from where `start` left, as `NumpyMoney.follow` does."""
-        sequence = np.array(run.sequence, dtype=np.int64)
-        prices = np.zeros(len(sequence))
-        at_floor = np.zeros(len(sequence), dtype=np.bool_)
-        failed_at = _follow_compiled(
-            self._first,
-            self._rows,
-            self._weight,
-            self._points,
-            self._costs,
-            self._votes,
-            self._worth,
-            self._money,
-            self._bounds,
-            self._alive,
-            self._doubtful,
-            self._at_floor,
-            sequence,
-            np.array(run.prices, dtype=np.float64),
-            np.array(run.at_floor, dtype=np.bool_),
-            never_after,
-            rivals,
-            safe,
-            prices,
-            at_floor,
-        )
-        if failed_at >= 0:
-            return int(failed_at)
-        return FollowedRun(run.sequence, prices.tolist(), at_floor.tolist())

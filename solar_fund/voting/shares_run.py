@@ -9,7 +9,8 @@ import numpy as np
 
 from solar_fund.voting.profile import VoteProfile
 from solar_fund.voting.shares_exact import ExactMoney, ExactPurchase
-from solar_fund.voting.shares_numpy import BoolTable, FloatMoney, Floats, FollowedRun, NumpyMoney
+from solar_fund.voting.shares_numpy import BoolTable, FloatMoney, Floats, NumpyMoney
+from solar_fund.voting.shares_stretch import Followed, Stretch
 from solar_fund.voting.tie_break import TieBreak
 
 Engine = Literal["auto", "numpy", "numba"]
@@ -17,8 +18,9 @@ Engine = Literal["auto", "numpy", "numba"]
 # Below this many supports numpy is done before numba has been loaded.
 NUMBA_SUPPORTS_MIN = 100_000
 
-# Stretches over which add-opt may jump at once, in raises.
-JUMP_MAX = 2**20
+# The first stretch that add-opt looks at, and the most it jumps at once, in raises.
+JUMP_FIRST = 64
+JUMP_MAX = 2**40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +74,8 @@ class ShareRun:
         self._contenders = contenders
         self._tie = tie
         self._worth = profile.costs if cost_utility else (1,) * len(profile.costs)
-        self._stride = 1
+        self._cost_utility = cost_utility
+        self._stretch: Stretch | None = None
         self._floats = _float_engine(profile, cost_utility, engine)
         self._keys, self._goes_first = self._order_at_lowest_price()
         self._excludes = np.zeros(self._goes_first.shape, dtype=np.bool_)
@@ -128,42 +131,40 @@ class ShareRun:
     def unchanged_for(self, slice_: Fraction, run: Run, raise_by: Fraction) -> int:
         """Return how many raises surely buy the same projects in the same order.
 
-        As long as the order of purchases stays, a higher slice leaves every voter at least as
-        much at every step, and no price rises. So if at the far end every rival is still dearer
-        than the winner was at the near end, it is dearer everywhere between. Strides double
-        while that holds and halve when it fails, down to a single raise, which is looked at itself.
+        Stretches double while nothing changes within them. Where something does, the next one
+        begins at the last raise that surely changes nothing and ends where the change is
+        expected, until that is less than a raise away: then that raise is to be run.
 
         Args:
             slice_: Slice of the run [1/cost_scale currency unit].
             run: What was bought at that slice.
             raise_by: The raise [1/cost_scale currency unit].
         """
-        sure, stride = 0, self._stride
+        if self._stretch is None:
+            self._stretch = Stretch(
+                self._profile, self._cost_utility, self._goes_first, self._excludes
+            )
         fixed, paid, open_ = self._fixed_steps(run)
-        followed = FollowedRun(run.sequence[fixed:], run.prices[fixed:], run.at_floor[fixed:])
-        # A single raise has nothing in between, so there the far end alone decides.
-        anything = [0.0] * len(followed.sequence)
-        failed_stride = JUMP_MAX
-        # Up to which raise each step is known to stay; a failure at a late step proves the
-        # earlier ones for its whole stride.
-        stays_until = [0] * len(followed.sequence)
+        followed = Followed(run.sequence[fixed:], run.at_floor[fixed:], run.prices[fixed:])
+        sure, stride = 0, JUMP_FIRST
         while True:
-            endowment = float(slice_ + (sure + stride) * raise_by)
-            self._floats.start(endowment, open_)
-            self._floats.hold(endowment - paid)
-            known = followed if stride > 1 else followed._replace(prices=anything)
-            safe = sum(raises >= sure + stride for raises in stays_until)
-            ahead = self._floats.follow(known, self._goes_first, self._excludes, safe)
-            if isinstance(ahead, FollowedRun):
-                sure, followed, self._stride = sure + stride, ahead, stride
-                # Doubling straight after a failure would mostly fail again.
-                stride = stride if stride * 2 >= failed_stride else stride * 2
-                failed_stride *= 2
-            elif stride == 1:
+            near = float(slice_ + sure * raise_by)
+            far = float(slice_ + (sure + stride) * raise_by)
+            proof = self._stretch.proof(followed, near, far, paid, open_)
+            followed = proof.run
+            if proof.surely >= far - near:
+                sure += stride
+                stride *= 2
+                if sure >= JUMP_MAX:
+                    return sure
+                continue
+            # A little less than proven, so that rounding cannot count a raise too many.
+            raises = int(proof.surely / float(raise_by) * (1 - 1e-6))
+            sure += raises
+            expected = proof.perhaps / float(raise_by) - raises
+            if expected < 1 or stride == 1:
                 return sure
-            else:
-                stays_until[:ahead] = [max(r, sure + stride) for r in stays_until[:ahead]]
-                failed_stride, stride = stride, stride // 2
+            stride = max(int(min(expected + 1, stride / 2)), 1)
 
     def _fixed_steps(self, run: Run) -> tuple[int, Floats, list[int]]:
         """Find the first steps that are the same in this run and in all with a higher slice.

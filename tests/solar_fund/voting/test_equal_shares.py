@@ -1,3 +1,4 @@
+import random
 import sys
 from dataclasses import replace
 from fractions import Fraction
@@ -11,7 +12,8 @@ from solar_fund.voting.ballots import Ballot, BallotProject, Election, approval_
 from solar_fund.voting.equal_shares import SharesOptions, equal_shares
 from solar_fund.voting.greedy import compare_with_greedy, greedy
 from solar_fund.voting.profile import compile_profile
-from solar_fund.voting.tie_break import draw_lot
+from solar_fund.voting.shares_run import ShareRun
+from solar_fund.voting.tie_break import TieBreak, draw_lot, lot_ranks
 
 PLAIN = SharesOptions(completion="none")
 
@@ -284,6 +286,40 @@ def test_jumping_finds_what_single_raises_find(election: Election, options: Shar
     assert jumped.selected == stepped.selected
     assert jumped.reruns == stepped.reruns
     assert jumped.per_voter_budget == stepped.per_voter_budget
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_nothing_changes_within_a_jump(seed: int) -> None:
+    draw = random.Random(seed)
+    names = [f"p{n}" for n in range(draw.randint(3, 12))]
+    points = draw.random() < 0.5
+    ballots = []
+    for voter in range(draw.choice([10, 60, 150])):
+        chosen = draw.sample(names, draw.randint(0, min(len(names), 5)))
+        given_ = tuple(draw.randint(0, 9) for _ in chosen) if points else ()
+        ballots.append(Ballot(str(voter), tuple(chosen), given_))
+    election = Election(
+        projects=tuple(
+            BallotProject(project_id=name, cost=Fraction(draw.randint(50, 900))) for name in names
+        ),
+        ballots=tuple(ballots),
+        budget=Fraction(1500),
+        vote_type="scoring" if points else "approval",
+    )
+    profile = compile_profile(election)
+    tie = TieBreak(profile.project_ids, profile.costs, profile.votes, lot_ranks(names, names))
+    contenders = [n for n in range(len(names)) if profile.votes[n]]
+    shares = ShareRun(profile, contenders, tie, draw.random() < 0.5, "numpy")
+    raise_by = Fraction(1, 20)
+    slice_ = Fraction(1500, len(ballots))
+    for _ in range(8):
+        run = shares.run_exactly(slice_)
+        if len(run.sequence) == len(contenders):
+            break
+        ahead = shares.unchanged_for(slice_, run, raise_by)
+        for raises in draw.sample(range(ahead + 1), min(ahead + 1, 12)):
+            assert shares.run_exactly(slice_ + raises * raise_by).sequence == run.sequence
+        slice_ += (ahead + 1) * raise_by
 
 
 @given(elections, every_option)
