@@ -38,6 +38,7 @@ def settlement_drafts(
     *,
     source_account: str = SUPPLIER_RECEIVABLE,
     authorised_by: str | None = None,
+    memo: str = "",
 ) -> list[EntryDraft]:
     """The entries that put a split into the books; post them together.
 
@@ -49,6 +50,7 @@ def settlement_drafts(
         source_account: Where the pool comes from: the supplier's debt, or the income of data
             requests.
         authorised_by: Id of the vote that set the parameters.
+        memo: What a person should read; empty means the savings of the period.
     """
     settlement = split.settlement
     pool_legs = _legs(
@@ -87,7 +89,7 @@ def settlement_drafts(
         EntryDraft(
             idempotency_key=f"settlement:{settlement.period}:{number}",
             legs=tuple(legs),
-            memo=f"Savings of {settlement.period}",
+            memo=memo or f"Savings of {settlement.period}",
             evidence=(settlement.evidence,),
             authorised_by=authorised_by,
         )

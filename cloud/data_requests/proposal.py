@@ -2,9 +2,9 @@
 
 ```
 SCREENED ── two of the board for it ──► NOTICE ── 14 days, then the vote ──► APPROVED ──► FROZEN ──► RELEASED
-    │ two against                          │ the vote says no                    │ fewer than k homes
-    ▼                                      ▼                                     ▼
-REJECTED                                FAILED                               CANCELLED
+    │ two against                          │ the vote says no                    │ too few    │ the privacy
+    ▼                                      ▼                                     ▼ homes      ▼ floor refuses
+REJECTED                                FAILED                               CANCELLED    CANCELLED
 ```
 
 Only templates with a known number of cells can be asked for, never a free query, so that what a
@@ -21,12 +21,14 @@ from typing import Annotated
 import msgspec
 
 from cloud.errors import StateConflict
-from gateway.wire.reading import Purpose
+from gateway.wire.reading import Purpose, Quantity
 from gateway.wire.record import AwareTime, ShortText, WireRecord
 
 NOTICE_TIME = timedelta(days=14)
 REVIEWS_NEEDED = 2
 PERIOD_MAX = timedelta(days=1_100)
+RECIPIENT = {Purpose.RESEARCH: "researcher:voted", Purpose.OPEN_STATISTICS: "public"}
+"""Whom the homes' consents name for a purpose."""
 
 
 class Template(enum.StrEnum):
@@ -88,6 +90,8 @@ class ProposalText(WireRecord, frozen=True, kw_only=True):
         retention_days: How long they may keep it [days].
         modifiers: What they promise.
         price_minor: What they pay, in minor units of the co-op's currency.
+        quantity: Of what: energy bought or sold.
+        homes_min: Homes the requester needs at least; the privacy floor holds in any case.
     """
 
     title: ShortText
@@ -100,6 +104,8 @@ class ProposalText(WireRecord, frozen=True, kw_only=True):
     retention_days: Annotated[int, msgspec.Meta(ge=1, le=3_660)]
     modifiers: Annotated[tuple[Modifier, ...], msgspec.Meta(max_length=8)] = ()
     price_minor: Annotated[int, msgspec.Meta(ge=0, le=10**12)] = 0
+    quantity: Quantity = Quantity.IMPORT_WH
+    homes_min: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +132,14 @@ def why_not_screened(text: ProposalText, now: datetime) -> tuple[str, ...]:
         ),
         (text.period_start >= text.period_end, "the period ends before it begins"),
         (text.period_end > now, "the period is not over yet"),
+        (
+            any(moment.timestamp() % 3600 for moment in (text.period_start, text.period_end)),
+            "the period must begin and end on a full hour",
+        ),
+        (
+            text.quantity not in (Quantity.IMPORT_WH, Quantity.EXPORT_WH),
+            "only import_wh and export_wh can be asked for",
+        ),
         (
             text.period_end - text.period_start > PERIOD_MAX,
             f"the period is longer than {PERIOD_MAX.days} days",

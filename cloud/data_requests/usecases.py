@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping
 from datetime import datetime
 
 import msgspec
 from sqlalchemy import Connection
 
-from cloud.consents.usecases import grants_of
 from cloud.data_requests import repository
 from cloud.data_requests.proposal import (
     PROPOSALS,
+    RECIPIENT,
     ProposalText,
     Review,
     State,
@@ -25,11 +24,14 @@ from cloud.data_requests.proposal import (
 from cloud.data_requests.repository import StoredProposal
 from cloud.errors import BadInput, FieldFault, NotAllowed, NotFound, StateConflict
 from cloud.members import repository as members
-from cloud.members.roles import Person
+from cloud.members.roles import Person, Role
+from cloud.notices.ports import Letter
+from cloud.notices.usecases import write_letter
+from cloud.profiles.eligibility import consenting_homes
 from cloud.transparency import merkle
 from cloud.transparency.merkle import Node
-from cloud.transparency.usecases import commit_to, record
-from gateway.wire.consent import Grant, Release
+from cloud.transparency.usecases import Fact, commit_to, record
+from gateway.wire.consent import Release
 from gateway.wire.log_proof import leaf_hash
 
 
@@ -57,14 +59,28 @@ def submit_proposal(
         submitted_at=now,
     )
     repository.insert_proposal(connection, proposal)
-    _log(connection, "proposal.submitted", proposal, now, template=text.template.value)
+    log_step(connection, "proposal.submitted", proposal, now, template=text.template.value)
     return proposal
 
 
 def review_proposal(
-    connection: Connection, proposal_id: str, *, reviewer: Person, review: Review, now: datetime
+    connection: Connection,
+    proposal_id: str,
+    *,
+    reviewer: Person,
+    review: Review,
+    now: datetime,
+    base_url: str = "",
 ) -> State:
-    """Keep a board member's review; two of one mind decide.
+    """Keep a board member's review; two of one mind decide, and then the members are told.
+
+    Args:
+        connection: A transaction that may write.
+        proposal_id: Which.
+        reviewer: Who of the board.
+        review: What that person thinks.
+        now: The time.
+        base_url: Address of the pages, for the letters.
 
     Raises:
         NotFound: There is no such proposal.
@@ -79,13 +95,36 @@ def review_proposal(
     repository.put_review(connection, proposal_id, review, now)
     found = repository.reviews_of(connection, proposal_id)
     new = state_after(found)
+    if new is State.NOTICE:
+        _tell_members(connection, proposal, base_url, now)
     if new is not State.SCREENED:
         require_step(proposal.state, new)
         repository.set_state(
             connection, proposal_id, new, notice_from=now if new is State.NOTICE else None
         )
-        _log(connection, "proposal.vetted", proposal, now, state=new.value, reviews=len(found))
+        log_step(connection, "proposal.vetted", proposal, now, state=new.value, reviews=len(found))
     return new
+
+
+def _tell_members(
+    connection: Connection, proposal: StoredProposal, base_url: str, now: datetime
+) -> None:
+    text = text_of(proposal)
+    for person in members.all_people(connection):
+        if not person.has(Role.MEMBER) or person.household is None:
+            continue
+        letter = Letter(
+            to=person.email,
+            subject=f"A request to use members' data: {' '.join(text.title.split())}"[:200],
+            text=(
+                f"{text.recipient} asks: {text.question}\n\n"
+                "The board looked at it and puts it to the members' vote in 14 days at the "
+                "earliest. Only homes that agreed to such uses can be in it, never one home "
+                "alone. You can leave your home out, with no disadvantage, and you can vote:\n\n"
+                f"{base_url}/data-requests/{proposal.proposal_id}\n"
+            ),
+        )
+        write_letter(connection, letter, now=now)
 
 
 def leave_out(
@@ -121,7 +160,9 @@ def record_vote(
     if proposal.notice_from is None or now < notice_ends(proposal.notice_from):
         raise StateConflict("members must be told for 14 days before the vote counts")
     repository.set_state(connection, proposal_id, new)
-    _log(connection, "proposal.voted", proposal, now, state=new.value, tally_sha256=tally_sha256)
+    log_step(
+        connection, "proposal.voted", proposal, now, state=new.value, tally_sha256=tally_sha256
+    )
 
 
 def freeze_cohort(
@@ -144,16 +185,25 @@ def freeze_cohort(
     proposal = find_proposal(connection, proposal_id)
     require_step(proposal.state, State.FROZEN)
     text = text_of(proposal)
+    homes_min = max(homes_min, text.homes_min)
     out = repository.opted_out(connection, proposal_id)
-    homes = [
-        home.household
-        for home in members.all_households(connection)
-        if home.household not in out
-        and _is_covered(grants_of(connection, home.household), text, homes_min)
-    ]
+    consenting = consenting_homes(
+        connection,
+        purpose=text.purpose,
+        quantity=text.quantity,
+        start=text.period_start,
+        end=text.period_end,
+        recipient=RECIPIENT[text.purpose],
+        release=Release.NOISED,
+    )
+    homes = sorted(
+        household
+        for household, least in consenting.items()
+        if household not in out and least <= homes_min
+    )
     if len(homes) < homes_min:
         repository.set_state(connection, proposal_id, State.CANCELLED)
-        _log(connection, "cohort.refused", proposal, now, homes_min=homes_min)
+        log_step(connection, "cohort.refused", proposal, now, homes_min=homes_min)
         return find_proposal(connection, proposal_id)
     commitments = {
         household: commit_to(connection, subject=household, value=f"{proposal_id} {household}")
@@ -164,7 +214,7 @@ def freeze_cohort(
     repository.set_state(
         connection, proposal_id, State.FROZEN, cohort_root=root, cohort_size=len(homes)
     )
-    _log(connection, "cohort.frozen", proposal, now, root=root, homes=len(homes))
+    log_step(connection, "cohort.frozen", proposal, now, root=root, homes=len(homes))
     return find_proposal(connection, proposal_id)
 
 
@@ -188,7 +238,7 @@ def record_release(
     if people[0] == people[1]:
         raise NotAllowed("a release needs two people")
     repository.set_state(connection, proposal_id, State.RELEASED, output_sha256=output_sha256)
-    _log(connection, "proposal.released", proposal, now, output_sha256=output_sha256)
+    log_step(connection, "proposal.released", proposal, now, output_sha256=output_sha256)
 
 
 def find_proposal(connection: Connection, proposal_id: str) -> StoredProposal:
@@ -214,18 +264,6 @@ def text_of(proposal: StoredProposal) -> ProposalText:
     return PROPOSALS.decode(proposal.text)
 
 
-def _is_covered(grants: Mapping[str, Grant], text: ProposalText, homes_min: int) -> bool:
-    return any(
-        not grant.is_withdrawn
-        and grant.terms.purpose == text.purpose
-        and grant.terms.valid_from <= text.period_start
-        and grant.terms.valid_to >= text.period_end
-        and grant.terms.release is not Release.OWN_ONLY
-        and grant.terms.group_min <= homes_min
-        for grant in grants.values()
-    )
-
-
 def _root_of(commitments: list[str]) -> str:
     nodes: dict[Node, bytes] = {}
     for index, commitment in enumerate(commitments):
@@ -234,10 +272,15 @@ def _root_of(commitments: list[str]) -> str:
     return merkle.root_of(len(commitments), nodes.__getitem__).hex()
 
 
-def _log(
-    connection: Connection, kind: str, proposal: StoredProposal, now: datetime, **facts: str | int
+def log_step(
+    connection: Connection,
+    kind: str,
+    proposal: StoredProposal,
+    now: datetime,
+    **facts: str | int | None,
 ) -> None:
-    named: dict[str, str | int] = {
+    """Log a step of a proposal with the hash of its text."""
+    named: dict[str, Fact] = {
         "proposal": proposal.proposal_id,
         "text_sha256": proposal.text_sha256,
     }

@@ -37,6 +37,8 @@ from tariff_bargainer.profiles.load_profile import (
 SEASONS = ("winter", "spring", "summer", "autumn")
 """December to February, March to May, June to August, September to November."""
 
+BANDS = ("night", "day", "evening")
+
 _HOUR_S = 3600
 _BLOCK_HOURS = 6
 
@@ -167,6 +169,30 @@ def typical_cuts() -> dict[str, TypicalCut]:
         "year-daytype": TypicalCut(
             index=pd.MultiIndex.from_product([["year"], DAY_TYPES], names=["season", "day_type"]),
             labels=day_type,
+        ),
+    }
+
+
+def noised_cuts() -> dict[str, TypicalCut]:
+    """The cuts above, and three with few cells, whose noise is small: for uses outside the co-op.
+
+    Bands of local hours are night (22 to 6), day (6 to 17) and evening (17 to 22).
+    """
+    month, rest = np.divmod(np.arange(CELLS), len(DAY_TYPES) * HOURS)
+    hour = rest % HOURS
+    band = np.select([(hour >= 6) & (hour < 17), (hour >= 17) & (hour < 22)], [1, 2], 0)
+    months = range(1, 13)
+    return typical_cuts() | {
+        "month-band": TypicalCut(
+            index=pd.MultiIndex.from_product([months, BANDS], names=["month", "band"]),
+            labels=month * len(BANDS) + band,
+        ),
+        "month": TypicalCut(
+            index=pd.MultiIndex.from_product([months], names=["month"]), labels=month
+        ),
+        "year": TypicalCut(
+            index=pd.MultiIndex.from_product([["year"]], names=["period"]),
+            labels=np.zeros(CELLS, dtype=np.int64),
         ),
     }
 

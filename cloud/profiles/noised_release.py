@@ -8,6 +8,7 @@ seen are nearly the same. That a home is a member, and how many are, is not hidd
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
@@ -21,7 +22,7 @@ from sqlalchemy import Connection
 from cloud.database import Database
 from cloud.errors import BadInput, NotAllowed, ReleaseRefused, StateConflict
 from cloud.profiles import repository
-from cloud.profiles.coarsening import typical_cuts
+from cloud.profiles.coarsening import noised_cuts
 from cloud.profiles.eligibility import consenting_homes
 from cloud.profiles.noise import epsilon_of, noise_deviation_wh, noised_sum
 from cloud.profiles.privacy_floor import Audience
@@ -45,7 +46,7 @@ class NoiseWanted:
     """How much noise, and on what.
 
     Attributes:
-        cut: Which figures: a name of `coarsening.typical_cuts`.
+        cut: Which figures: a name of `coarsening.noised_cuts`.
         rho: Budget to spend.
         length_max_wh: Euclidean length to which a home's figures are shortened [Wh], from public
             load profiles and never from the members' own.
@@ -81,6 +82,10 @@ class NoisedRelease:
     log_index: int
 
 
+Keep = Callable[[Connection, NoisedRelease], None]
+"""Writes down what came of a release, in its own transaction."""
+
+
 def release_noised(
     database: Database,
     store: ReadingStore,
@@ -89,11 +94,13 @@ def release_noised(
     *,
     privacy: PrivacySettings,
     now: datetime,
+    keep: Keep | None = None,
 ) -> NoisedRelease:
     """Release typical-day figures with noise, and charge every home in them.
 
     Homes whose budget does not last are left out. The noise is drawn in the transaction that
-    charges for it, so that nothing is seen that was not paid for, and nothing twice.
+    charges for it, so that nothing is seen that was not paid for, and nothing twice; `keep` writes
+    down what came of it in the same transaction.
 
     Raises:
         ReleaseRefused: Too few homes agreed and still have budget.
@@ -110,17 +117,20 @@ def release_noised(
         figures, index = _figures(store, asked, wanted.cut, homes)
         with database.transaction() as connection:
             if _homes_with_budget(connection, asked, wanted.rho, years) == homes:
-                return _draw_and_charge(
+                released = _draw_and_charge(
                     connection, asked, wanted, homes=homes, figures=figures, index=index, now=now
                 )
+                if keep is not None:
+                    keep(connection, released)
+                return released
     raise StateConflict("consents or budgets keep changing; ask again in a moment")
 
 
 def _check(asked: Asked, wanted: NoiseWanted, now: datetime) -> None:
     if asked.start >= asked.end or asked.end > now:
         raise BadInput("a release covers a time that is over: give start, end, and end in the past")
-    if wanted.cut not in typical_cuts():
-        raise BadInput(f"cut {wanted.cut!r}: use one of {', '.join(typical_cuts())}")
+    if wanted.cut not in noised_cuts():
+        raise BadInput(f"cut {wanted.cut!r}: use one of {', '.join(noised_cuts())}")
     if not 0 < wanted.rho <= RHO_PER_YEAR:
         raise BadInput(f"rho must be above 0 and at most {float(RHO_PER_YEAR)} a year")
     if wanted.length_max_wh <= 0:
@@ -154,7 +164,12 @@ def _homes_with_budget(
     )
     spent = repository.spent_by_home(connection, years)
     return tuple(
-        sorted(home for home in consenting if spent.get(home, Fraction(0)) + rho <= RHO_PER_YEAR)
+        sorted(
+            home
+            for home in consenting
+            if (asked.only is None or home in asked.only)
+            and spent.get(home, Fraction(0)) + rho <= RHO_PER_YEAR
+        )
     )
 
 
@@ -205,7 +220,7 @@ def _figures(
         )
     except BargainerError as fault:
         raise BadInput(f"the profile cannot be made: {fault}") from fault
-    chosen = typical_cuts()[cut]
+    chosen = noised_cuts()[cut]
     labels = chosen.labels[cells]
     touched, position = np.unique(labels, return_inverse=True)
     figures = np.zeros((len(homes), len(touched)), dtype=np.int64)

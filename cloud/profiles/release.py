@@ -41,6 +41,8 @@ class Asked:
         approved_by: People who agreed; two different ones for a release to the outside.
         may_be_coarser: Whether to show a coarser figure where the finest fails.
         holidays: Local dates that count as weekend in typical days.
+        only: Homes beyond which none may be in it, such as a cohort frozen for a proposal; None
+            sets no such limit.
     """
 
     purpose: Purpose
@@ -55,6 +57,7 @@ class Asked:
     approved_by: tuple[str, ...] = ()
     may_be_coarser: bool = False
     holidays: Collection[date] = ()
+    only: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -371,6 +371,31 @@ def spent_by_home(connection: Connection, years: Sequence[int]) -> dict[str, Fra
     return spent
 
 
+def homes_charged(connection: Connection, release_no: int) -> tuple[str, ...]:
+    """Homes whose readings are in a noised release; erased ones are not among them any more."""
+    return tuple(
+        connection.scalars(
+            select(privacy_spends.c.household)
+            .where(privacy_spends.c.release_no == release_no)
+            .distinct()
+            .order_by(privacy_spends.c.household)
+        )
+    )
+
+
+def exact_releases_of_home(connection: Connection, household: str) -> list[ReleaseRow]:
+    """Exact releases whose cohort a home is in, newest first."""
+    rows = connection.execute(
+        select(profile_releases)
+        .join(
+            profile_cohort_homes, profile_cohort_homes.c.cohort_id == profile_releases.c.cohort_id
+        )
+        .where(profile_cohort_homes.c.household == household, profile_releases.c.is_released)
+        .order_by(profile_releases.c.release_no.desc())
+    )
+    return [_release(row) for row in rows]
+
+
 def _homes_of(connection: Connection, cohort_id: str) -> tuple[str, ...]:
     return tuple(
         connection.scalars(

@@ -141,6 +141,8 @@ def _basis(connection: Connection, asked: Asked, privacy: PrivacySettings) -> _B
         end=asked.end,
         recipient=asked.recipient,
     )
+    if asked.only is not None:
+        consenting = {home: least for home, least in consenting.items() if home in asked.only}
     frozen = cohort_for(connection, asked)
     if frozen:
         first = set(frozen[0].households)

@@ -394,4 +394,11 @@ def use_line(kind: str, at: datetime, facts: dict[str, object]) -> UseLine:
             saw="The released sum of all homes in it",
             homes=count,
         )
+    if facts.get("kind") == "noised":
+        return UseLine(
+            at=at,
+            what="A request that members voted for",
+            saw="Sums with noise, never one home",
+            homes=count,
+        )
     return UseLine(at=at, what=f"Board: {shape}", saw="A sum, never one home", homes=count)

@@ -9,6 +9,7 @@ from starlette.routing import Route
 from cloud.settings import Settings
 from cloud.web import (
     board_pages,
+    data_request_pages,
     member_pages,
     record_pages,
     sign_in_pages,
@@ -40,6 +41,7 @@ def add_pages(app: FastAPI, settings: Settings) -> None:
         member_pages,
         tariff_pages,
         board_pages,
+        data_request_pages,
         vote_opening_pages,
         vote_pages,
         record_pages,

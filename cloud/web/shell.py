@@ -32,6 +32,7 @@ class Who:
 MEMBER_MENU = (
     MenuItem(href="/home", label="Home"),
     MenuItem(href="/votes", label="Votes"),
+    MenuItem(href="/data-use", label="Data use"),
     MenuItem(href="/fund", label="Solar fund"),
     MenuItem(href="/log", label="Log"),
 )
@@ -39,6 +40,17 @@ BOARD_MENU = (
     MenuItem(href="/board", label="Negotiations"),
     MenuItem(href="/fund", label="Solar fund"),
     MenuItem(href="/votes", label="Votes"),
+    MenuItem(href="/data-requests", label="Data requests"),
+    MenuItem(href="/log", label="Log"),
+)
+REQUESTER_MENU = (
+    MenuItem(href="/data-requests", label="Data requests"),
+    MenuItem(href="/log", label="Log"),
+)
+AUDITOR_MENU = (
+    MenuItem(href="/fund", label="Solar fund"),
+    MenuItem(href="/votes", label="Votes"),
+    MenuItem(href="/data-requests", label="Data requests"),
     MenuItem(href="/log", label="Log"),
 )
 PUBLIC_MENU = (
@@ -62,6 +74,10 @@ def menu_of(person: Person | None) -> tuple[MenuItem, ...]:
         return (*BOARD_MENU[:1], *home, *BOARD_MENU[1:])
     if person.has(Role.MEMBER):
         return MEMBER_MENU
+    if person.has(Role.AUDITOR):
+        return AUDITOR_MENU
+    if person.has(Role.REQUESTER):
+        return REQUESTER_MENU
     return (MenuItem(href="/fund", label="Solar fund"), MenuItem(href="/log", label="Log"))
 
 
@@ -92,7 +108,7 @@ def _role(person: Person) -> str:
     return next(
         (
             role.value
-            for role in (Role.BOARD, Role.AUDITOR, Role.OPERATOR, Role.SUPPLIER)
+            for role in (Role.BOARD, Role.AUDITOR, Role.OPERATOR, Role.SUPPLIER, Role.REQUESTER)
             if person.has(role)
         ),
         "",

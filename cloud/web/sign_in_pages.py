@@ -30,6 +30,8 @@ def get_start(session: OptionalSession) -> Response:
         return RedirectResponse("/board", status_code=303)
     if session.person.has(Role.MEMBER):
         return RedirectResponse("/home", status_code=303)
+    if session.person.has(Role.REQUESTER):
+        return RedirectResponse("/data-requests", status_code=303)
     return RedirectResponse("/log", status_code=303)
 
 

@@ -15,17 +15,11 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from cloud.demo.processes import free_port
 from cloud.members.access import SESSION_COOKIE
-from cloud.members.roles import Person, Role
+from cloud.members.roles import Person
 from cloud.members.usecases import open_session
 from tests.cloud.coop_builder import Coop, open_coop
-from tests.cloud.votes.policy_builder import (
-    cast,
-    count,
-    members_of,
-    open_policy,
-    open_slate,
-    plan_of,
-)
+from tests.cloud.data_requests.request_builder import SETTINGS, asking_in
+from tests.cloud.votes.policy_builder import cast, count, open_policy, open_slate, plan_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.xdist_group("vote-pages")]
 
@@ -41,8 +35,23 @@ MEMBER_PAGES = (
     "/votes/old-policy",
     "/votes/old-policy/recount",
     "/votes/old-slate",
+    "/data-use",
+    "/data-requests/paid",
+    "/data-requests/voted-on",
 )
-BOARD_PAGES = ("/votes", "/votes/new", "/votes/van", "/fund")
+BOARD_PAGES = (
+    "/votes",
+    "/votes/new",
+    "/votes/van",
+    "/fund",
+    "/data-requests",
+    "/data-requests/asked",
+    "/data-requests/vetted",
+    "/data-requests/frozen",
+    "/data-requests/unpaid",
+    "/data-requests/refused",
+)
+REQUESTER_PAGES = ("/data-requests", "/data-requests/new", "/data-requests/paid")
 START_S_MAX = 30
 
 
@@ -53,9 +62,14 @@ class Scene:
         self.coop = coop
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
-        people = members_of(coop, 12)
-        self.member = people[0][0]
-        self.board = coop.person(Role.BOARD, email="board@example.org")
+        self.requests: dict[str, str] = {}
+        self._ask()
+        people = self.asking.members
+        self.member, self.board, self.requester = (
+            self.asking.people[0],
+            self.asking.people[-2],
+            self.asking.people[-1],
+        )
         for vote, opened in (("old-policy", open_policy), ("old-slate", open_slate)):
             opened(coop, plan=plan_of(coop, election_id=vote, title=f"An earlier vote: {vote}"))
         for number, (_person, browser) in enumerate(people[:9]):
@@ -73,6 +87,27 @@ class Scene:
         )
         open_slate(coop, plan=plan_of(coop, election_id="slate", title="What to buy next"))
 
+    def _ask(self) -> None:
+        """Requests to use data in every state; the third release finds no budget left."""
+        self.asking = asking_in(self.coop)
+        asking = self.asking
+        for name in ("paid", "unpaid", "refused", "frozen", "voted-on", "vetted", "asked"):
+            self.requests[name] = asking.submit(key=name, title=f"Evening peaks, {name}")
+        for name in ("paid", "unpaid", "refused"):
+            asking.release(self.requests[name])
+        asking.pay(self.requests["paid"])
+        asking.approve(self.requests["frozen"])
+        asking.freeze(self.requests["frozen"])
+        asking.sign(self.requests["frozen"], 0)
+        asking.vet(self.requests["voted-on"])
+        asking.open_vote(self.requests["voted-on"])
+        asking.vet(self.requests["vetted"])
+
+    def address(self, path: str) -> str:
+        """Address of a page; requests have names here."""
+        name = path.removeprefix("/data-requests/")
+        return f"{self.url}{path.replace(name, self.requests.get(name, name))}"
+
     def signed_in(self, browser: Browser, person: Person, **look) -> BrowserContext:
         with self.coop.services.database.transaction() as connection:
             session = open_session(connection, person=person, now=self.coop.clock())
@@ -82,7 +117,11 @@ class Scene:
 
     def people(self) -> tuple[tuple[Person, tuple[str, ...]], ...]:
         """Who looks at which pages."""
-        return ((self.member, MEMBER_PAGES), (self.board, BOARD_PAGES))
+        return (
+            (self.member, MEMBER_PAGES),
+            (self.board, BOARD_PAGES),
+            (self.requester, REQUESTER_PAGES),
+        )
 
 
 @contextmanager
@@ -116,7 +155,7 @@ def served(coop: Coop, port: int) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     folder, port = tmp_path_factory.mktemp("votes"), free_port()
-    with open_coop(folder) as coop:
+    with open_coop(folder, **SETTINGS) as coop:
         prepared = Scene(coop, port)
         with served(coop, port):
             yield prepared
@@ -161,14 +200,13 @@ def test_pages_load_without_a_complaint(scene: Scene, browser: Browser, width: i
         context = scene.signed_in(browser, person, **look)
         for path in paths:
             page = context.new_page()
-            complaints += complaints_of(page, f"{scene.url}{path}")
+            complaints += complaints_of(page, scene.address(path))
             page.close()
         context.close()
     assert complaints == []
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
 def test_pages_have_no_accessibility_findings(
     scene: Scene, browser: Browser, width: int, theme: str
 ) -> None:
@@ -179,7 +217,7 @@ def test_pages_have_no_accessibility_findings(
         context = scene.signed_in(browser, person, bypass_csp=True, **look)
         for path in paths:
             page = context.new_page()
-            page.goto(f"{scene.url}{path}")
+            page.goto(scene.address(path))
             page.wait_for_load_state("networkidle")
             page.add_script_tag(path=AXE)
             result = page.evaluate(
@@ -228,4 +266,49 @@ def test_the_board_opens_a_vote_without_javascript(scene: Scene, browser: Browse
     form.get_by_label("What is asked").fill("Shall the van get winter tyres?")
     form.get_by_role("button", name="Open this vote").click()
     assert page.get_by_role("heading", name="The van in winter").is_visible()
+    context.close()
+
+
+def test_a_member_leaves_a_home_out_without_javascript(scene: Scene, browser: Browser) -> None:
+    context = scene.signed_in(browser, scene.member, java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{scene.url}/data-use")
+    assert page.get_by_role("heading", name="Your data earned").is_visible()
+    row = page.locator(".consent", has_text="Evening peaks, voted-on")
+    row.get_by_role("button", name="Leave out").click()
+    assert page.get_by_text("Your home is left out of this request").is_visible()
+    context.close()
+
+
+def test_a_requester_asks_and_downloads_without_javascript(scene: Scene, browser: Browser) -> None:
+    context = scene.signed_in(browser, scene.requester, java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{scene.url}/data-requests/new")
+    page.get_by_label("Title").fill("Cold weeks")
+    page.get_by_label("What shall be found out").fill("How much more is used in cold weeks?")
+    page.get_by_label("Who gets the result").fill("University of Nowhere")
+    page.get_by_label("First day").fill("2026-01-01")
+    page.get_by_label("Last day").fill("2026-02-28")
+    page.get_by_label("You pay, in EUR").fill("250.50")
+    page.get_by_role("button", name="Ask").click()
+    assert page.get_by_role("heading", name="Cold weeks").is_visible()
+    assert page.get_by_text("pays €250.50").is_visible()
+    page.goto(scene.address("/data-requests/paid"))
+    with page.expect_download() as fetched:
+        page.get_by_role("link", name="Download the figures").click()
+    assert Path(fetched.value.path()).read_text().startswith("month,energy_wh")
+    context.close()
+
+
+def test_the_board_vets_and_signs_without_javascript(scene: Scene, browser: Browser) -> None:
+    context = scene.signed_in(browser, scene.board, java_script_enabled=False)
+    page = context.new_page()
+    page.goto(scene.address("/data-requests/asked"))
+    page.locator("input[value=for]").check()
+    page.get_by_label("Reasons").fill("It is worth knowing.")
+    page.get_by_role("button", name="Send").click()
+    assert page.get_by_text("A member of the board: It is worth knowing.").is_visible()
+    page.goto(scene.address("/data-requests/frozen"))
+    page.get_by_role("button", name="Sign for the release").click()
+    assert page.get_by_text("the privacy floor refused").is_visible()
     context.close()

@@ -26,6 +26,7 @@ from cloud.votes.repository import published_votes
 from gateway.wire.consent import EventType, Terms
 from gateway.wire.session import KnownConsent
 from tests.cloud.coop_builder import START, HomeGateway, open_coop
+from tests.cloud.data_requests.request_builder import SETTINGS, asking_in
 from tests.cloud.postgres_cluster import postgres_cluster
 from tests.cloud.votes.policy_builder import cast, count, facts_of, members_of, open_policy
 
@@ -141,6 +142,19 @@ def test_a_vote_is_counted_published_and_kept(coop):
             coop.services.database.transaction() as connection,
         ):
             connection.execute(statement)
+
+
+def test_a_request_is_released_fetched_and_paid(address, tmp_path):
+    with open_coop(tmp_path, database_url=address, **SETTINGS) as coop:
+        asking = asking_in(coop)
+        proposal_id = asking.submit()
+        released = asking.release(proposal_id)
+        assert released["state"] == "released", released
+        file = asking.requester.get(f"/api/v1/data-requests/{proposal_id}/result.csv").content
+        assert sha256(file).hexdigest() == released["output_sha256"]
+        assert asking.pay(proposal_id).status_code == 200
+        uses = asking.members[0][1].get("/api/v1/data-requests/uses").json()
+        assert uses["earned_minor"] >= 10_000
 
 
 def test_times_come_back_aware(coop):
