@@ -141,14 +141,18 @@ def pack_command(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write what suppliers are sent; refuses a load below the privacy floor."""
+    """Write what suppliers are sent, the load as fine as the privacy floor allows."""
     from tariff_bargainer.bargaining.auction import rules_hash
     from tariff_bargainer.bargaining.auction_file import read_tender
     from tariff_bargainer.bargaining.pack_pdf import html_to_pdf
     from tariff_bargainer.bargaining.tender_pack import make_tender_pack
     from tariff_bargainer.cli_bargaining_input import one_line_errors, read_homes
     from tariff_bargainer.profiles.load_csv import read_load_csv
-    from tariff_bargainer.profiles.load_profile import stack_profiles, typical_day_profile
+    from tariff_bargainer.profiles.load_profile import (
+        home_cells,
+        stack_profiles,
+        typical_day_profile,
+    )
 
     with one_line_errors(rules):
         fixed, book = read_tender(rules, read_load=read_load_csv)
@@ -156,7 +160,10 @@ def pack_command(
     with one_line_errors(homes):
         stacked, start, step_s = stack_profiles(group.values())
         load = typical_day_profile(stacked, start=start, step_s=step_s, timezone=timezone)
-        pack = make_tender_pack(fixed, load, issuer=issuer, fixed_hash=rules_hash(fixed, book))
+        cells = home_cells(stacked, start=start, step_s=step_s, timezone=timezone)
+        pack = make_tender_pack(
+            fixed, load, issuer=issuer, home_cells_wh=cells, fixed_hash=rules_hash(fixed, book)
+        )
     files = {
         "tender.json": pack.json_text.encode(),
         "load.csv": pack.csv_text.encode(),

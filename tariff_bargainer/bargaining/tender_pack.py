@@ -1,7 +1,7 @@
 """What suppliers are sent: the released load, the rules, the deadlines, and the form of an offer.
 
 Made as JSON, CSV and a page of HTML that prints well. The pack checks once more that no cell of the
-load is below the privacy floor; it cannot be made from a profile that was not fit for release.
+load is below the privacy floor, and makes the load coarser, step by step, until none is.
 """
 
 import csv
@@ -13,17 +13,27 @@ from html import escape
 from io import StringIO
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tariff_bargainer.bargaining.auction_rules import AuctionRules
 from tariff_bargainer.bargaining.minor_units import from_minor, money_text
 from tariff_bargainer.bargaining.offer_file import OFFER_FORMAT, TERM_MONTHS_MAX
-from tariff_bargainer.errors import NegotiationFault
-from tariff_bargainer.profiles.load_profile import DAY_TYPES, HOURS, MONTHS, TypicalDayProfile
+from tariff_bargainer.bargaining.tender_load import TenderLoad, finest_load
+from tariff_bargainer.profiles.load_profile import DAY_TYPES, TypicalDayProfile
 
 FORMAT = "commonwatt-tender-pack/1"
 HOMES_MIN = 100
 """Least homes in any cell of what leaves the cooperative."""
 TOP_SHARE_MAX = 0.15
 """Largest share of one home in any cell."""
+
+STEP_WORDS = {
+    "month-hour": "month, kind of day and hour",
+    "season-hour": "season, kind of day and hour",
+    "season-block": "season, kind of day and block of six hours",
+    "year-daytype": "kind of day over the year",
+}
 
 OFFER_SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -65,6 +75,7 @@ def make_tender_pack(
     load: TypicalDayProfile,
     *,
     issuer: str,
+    home_cells_wh: NDArray[np.float64] | None = None,
     fixed_hash: str = "",
     homes_min: int = HOMES_MIN,
     top_share_max: float = TOP_SHARE_MAX,
@@ -75,28 +86,18 @@ def make_tender_pack(
         rules: What the tender is decided by.
         load: The released typical days.
         issuer: Name of the cooperative.
+        home_cells_wh: The typical days by home [Wh], shape (homes, 576): with them the load is
+            given at the finest step that passes; without, at the finest or not at all.
         fixed_hash: Hash of rules and published load (`auction.rules_hash`), which the result
             repeats, so that a bidder sees that nothing was changed after bids opened.
         homes_min: Least homes in any cell with hours.
         top_share_max: Largest share of one home in any such cell.
 
     Raises:
-        NegotiationFault: A cell of the load is below the privacy floor.
+        NegotiationFault: The load is below the privacy floor at every step.
     """
-    _require_releasable(load, homes_min, top_share_max)
-    rows = [
-        {
-            "month": month + 1,
-            "day_type": DAY_TYPES[day],
-            "hour": hour,
-            "energy_kwh": int(load.energy_wh[month, day, hour]) / 1000,
-            "hours": float(load.hours[month, day, hour]),
-        }
-        for month in range(MONTHS)
-        for day in range(len(DAY_TYPES))
-        for hour in range(HOURS)
-        if load.hours[month, day, hour] > 0
-    ]
+    released = finest_load(load, home_cells_wh, homes_min=homes_min, top_share_max=top_share_max)
+    rows = list(released.rows)
     facts = {
         "format": FORMAT,
         "issuer": issuer,
@@ -122,6 +123,7 @@ def make_tender_pack(
         ],
         "homes": load.homes_total,
         "timezone": load.timezone,
+        "load_step": released.step,
         "load": rows,
         "rules_hash": fixed_hash,
         "offer_schema": OFFER_SCHEMA,
@@ -129,31 +131,13 @@ def make_tender_pack(
     return TenderPack(
         json_text=json.dumps(facts, indent=1, ensure_ascii=False) + "\n",
         csv_text=_csv(rows),
-        html_text=_html(rules, load, issuer, fixed_hash),
+        html_text=_html(rules, load, released, issuer, fixed_hash),
     )
-
-
-def _require_releasable(load: TypicalDayProfile, homes_min: int, top_share_max: float) -> None:
-    used = load.hours > 0
-    fewest = int(load.homes[used].min(initial=load.homes_total))
-    largest = float(load.top_share[used].max(initial=0.0))
-    if fewest < homes_min:
-        raise NegotiationFault(
-            f"a cell of the load holds {fewest} homes, at least {homes_min} are needed: release a "
-            "coarser profile or a larger group"
-        )
-    if largest > top_share_max:
-        raise NegotiationFault(
-            f"one home makes {largest:.0%} of a cell, at most {top_share_max:.0%} may be: release "
-            "a coarser or a noised profile"
-        )
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:
     text = StringIO()
-    writer = csv.DictWriter(
-        text, ["month", "day_type", "hour", "energy_kwh", "hours"], lineterminator="\n"
-    )
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
@@ -168,19 +152,32 @@ def _css_text(text: str) -> str:
     return "".join(c if c.isalnum() or c in " .-" else f"\\{ord(c):06x}" for c in text)
 
 
-def _html(rules: AuctionRules, load: TypicalDayProfile, issuer: str, fixed_hash: str) -> str:
+def _html(
+    rules: AuctionRules,
+    load: TypicalDayProfile,
+    released: TenderLoad,
+    issuer: str,
+    fixed_hash: str,
+) -> str:
     total_mwh = int(load.energy_wh.sum()) / 1e6
     lots = "".join(
         f"<tr><td>{escape(lot.lot_id)}</td><td>{lot.term_months or 'any'}</td>"
         f"<td>{lot.green_share_min:.0%}</td><td>{escape(lot.pricing)}</td></tr>"
         for lot in rules.lots
     )
-    months = "".join(
-        f"<tr><th scope='row'>{month_name[month + 1]}</th>"
-        f"<td class='r'>{int(load.energy_wh[month, 0].sum()) / 1e6:,.2f}</td>"
-        f"<td class='r'>{int(load.energy_wh[month, 1].sum()) / 1e6:,.2f}</td></tr>"
-        for month in range(MONTHS)
-        if load.hours[month].any()
+    used: dict[str, dict[str, float]] = {}
+    for row in released.rows:
+        part = month_name[row["month"]] if "month" in row else row["season"]
+        by_day = used.setdefault(part, dict.fromkeys(DAY_TYPES, 0.0))
+        by_day[row["day_type"]] += row["energy_kwh"] / 1000
+    parts = "".join(
+        f"<tr><th scope='row'>{escape(part)}</th>"
+        + "".join(f"<td class='r'>{by_day[kind]:,.2f}</td>" for kind in DAY_TYPES)
+        + "</tr>"
+        for part, by_day in used.items()
+    )
+    coarse = (
+        "Finer steps do not pass the cooperative’s privacy floor." if released.why_coarser else ""
     )
     unchanged = (
         f"<p>Hash of these rules and the load: <code>{escape(fixed_hash)}</code>. The result repeats "
@@ -219,9 +216,9 @@ win. Anyone can count again from the published files.</p>{unchanged}
 <p>Write the offer in the form <code>{OFFER_FORMAT}</code>. Until the close send only its seal
 (<code>tariff-bargainer auction seal</code>); after the close send the offer and the nonce. A bid whose
 seal comes early or late, or that is changed after sealing, is left out.</p>
-<h2>Load by month, MWh</h2>
-<table><tr><th>Month</th><th class='r'>Weekdays</th><th class='r'>Weekends</th></tr>{months}</table>
-<p>Hours are those of {escape(load.timezone)}. The full profile and the form of an offer are in the
+<h2>Load by part of the year, MWh</h2>
+<table><tr><th></th><th class='r'>Weekdays</th><th class='r'>Weekends</th></tr>{parts}</table>
+<p>The load is given by {STEP_WORDS[released.step]}. {coarse} Hours are those of {escape(load.timezone)}. The full profile and the form of an offer are in the
 CSV and JSON files of this pack.</p>
 </body></html>
 """

@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from io import StringIO
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tariff_bargainer.bargaining.auction_rules import AuctionRules, Lot, Weights
 from tariff_bargainer.bargaining.offer_file import parse_offer
 from tariff_bargainer.bargaining.tender_pack import OFFER_SCHEMA, make_tender_pack
 from tariff_bargainer.errors import NegotiationFault, OfferFileError
-from tariff_bargainer.profiles.load_profile import typical_day_profile
+from tariff_bargainer.profiles.load_profile import home_cells, typical_day_profile
 from tests.tariff_bargainer.bargaining.offer_texts import offer_text
 from tests.tariff_bargainer.bargaining.street import START
 
@@ -95,3 +96,38 @@ def test_the_schema_names_exactly_the_keys_that_are_read():
             parse_offer(text)
     used = {"format", "id", "supplier", "term_months", "green_share", "valid_until", "conditions"}
     assert set(OFFER_SCHEMA["properties"]) == used | {"tariff"}
+
+
+@pytest.mark.parametrize(
+    ("evening_share", "step", "rows"),
+    [(0.0, "month-hour", 576), (0.4, "season-hour", 192), (2.0, "season-block", 32)],
+)
+def test_the_pack_gives_the_finest_step_at_which_no_home_stands_out(evening_share, step, rows):
+    """One home uses much in one hour of January evenings, as a share of what all use then."""
+    rng = np.random.default_rng(5)
+    use = rng.integers(300, 600, size=(120, 24 * 365)).astype(float)
+    local = pd.date_range(START, periods=24 * 365, freq="h").tz_convert("Europe/Vienna")
+    peak = (local.month == 1) & (local.hour == 18)
+    use[0, peak] += evening_share * use[:, peak].sum(axis=0)
+    given = {"start": START, "step_s": 3600, "timezone": "Europe/Vienna"}
+    load = typical_day_profile(use, **given)
+    pack = make_tender_pack(RULES, load, issuer="x", home_cells_wh=home_cells(use, **given))
+    facts = json.loads(pack.json_text)
+    assert facts["load_step"] == step
+    assert len(facts["load"]) == len(pack.csv_text.splitlines()) - 1 == rows
+    assert sum(row["energy_kwh"] for row in facts["load"]) == pytest.approx(use.sum() / 1000)
+    assert ("Finer steps do not pass" in pack.html_text) == (step != "month-hour")
+    assert "makes" not in pack.json_text, "how far a home stands out is not told"
+
+
+def test_a_group_that_is_too_small_at_every_step_makes_no_pack():
+    rng = np.random.default_rng(5)
+    use = rng.integers(300, 600, size=(60, 24 * 60)).astype(float)
+    given = {"start": START, "step_s": 3600, "timezone": "Europe/Vienna"}
+    with pytest.raises(NegotiationFault, match="year-daytype: a cell of the load holds 60 homes"):
+        make_tender_pack(
+            RULES,
+            typical_day_profile(use, **given),
+            issuer="x",
+            home_cells_wh=home_cells(use, **given),
+        )
