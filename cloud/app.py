@@ -18,6 +18,7 @@ from cloud.consents.repository import all_offers
 from cloud.consents.usecases import publish_offers
 from cloud.data_requests import endpoints as data_requests
 from cloud.database import Database
+from cloud.fund import endpoints as fund
 from cloud.gateways import endpoints as gateways
 from cloud.ingest.endpoints import BatchDoor, batches_route
 from cloud.ingest.senders import Senders
@@ -51,6 +52,7 @@ ROUTERS = (
     profiles.router,
     votes.router,
     savings.router,
+    fund.router,
 )
 """Routers of the domain folders; add yours here."""
 

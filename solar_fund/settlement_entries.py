@@ -105,20 +105,40 @@ def supplier_payment_draft(split: SavingsSplit, *, bank_evidence: str) -> EntryD
         split: The settled period; its gains must be positive.
         bank_evidence: Hash of the bank statement, SHA-256 in hexadecimal.
     """
-    settlement = split.settlement
+    return supplier_payment_of_period(
+        split.settlement.period,
+        split.settlement.currency,
+        receivable_minor=split.gains_minor,
+        fund_minor=split.fund_minor,
+        bank_evidence=bank_evidence,
+    )
+
+
+def supplier_payment_of_period(
+    period: str, currency: str, *, receivable_minor: int, fund_minor: int, bank_evidence: str
+) -> EntryDraft:
+    """The payment that settles what a split or a true-up made the supplier owe.
+
+    Args:
+        period: Name of the period, as the split or true-up has it.
+        currency: Code of ISO 4217.
+        receivable_minor: What the supplier owes; negative is paid back to it [minor units].
+        fund_minor: What of it belongs to the fund's cash [minor units].
+        bank_evidence: Hash of the bank statement, SHA-256 in hexadecimal.
+    """
     legs = _legs(
-        settlement.currency,
+        currency,
         bank_evidence,
         [
-            (FUND_CASH, split.fund_minor),
-            (BANK, split.gains_minor - split.fund_minor),
-            (SUPPLIER_RECEIVABLE, -split.gains_minor),
+            (FUND_CASH, fund_minor),
+            (BANK, receivable_minor - fund_minor),
+            (SUPPLIER_RECEIVABLE, -receivable_minor),
         ],
     )
     return EntryDraft(
-        idempotency_key=f"supplier-payment:{settlement.period}",
+        idempotency_key=f"supplier-payment:{period}",
         legs=tuple(legs),
-        memo=f"Supplier pays the savings of {settlement.period}",
+        memo=f"Supplier pays the savings of {period}",
         evidence=(bank_evidence,),
     )
 

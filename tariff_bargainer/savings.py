@@ -206,8 +206,13 @@ def monthly_savings(
                 ),
             )
         )
-    root = _sha256([period, currency, *(member.evidence.result for member in members)])
+    root = statement_root(period, currency, [member.evidence.result for member in members])
     return SavingsStatement(period=period, currency=currency, members=tuple(members), root=root)
+
+
+def statement_root(period: str, currency: str, results: Sequence[str]) -> str:
+    """Hash over every member's result hash, in order of the members' names."""
+    return _sha256([period, currency, *results])
 
 
 def statement_json(statement: SavingsStatement) -> dict[str, Any]:

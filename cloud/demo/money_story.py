@@ -13,15 +13,11 @@ from cloud.demo.made_up import CURRENCY, PROJECTS, MadeUpProject, project_table
 from cloud.demo.processes import DemoFault
 from cloud.demo.street import ZONE
 from cloud.demo.street_cloud import StreetCloud
-from cloud.fund.usecases import (
-    book_settlement,
-    fund_state,
-    pay_shares,
-    receive_supplier_payment,
-)
+from cloud.fund.usecases import fund_state, pay_shares
+from cloud.jobs import settlement as settling
+from cloud.jobs.settlement_run import Costs, RunOfMonth
 from cloud.members.roles import Person
-from cloud.savings.repository import Settlement, savings_of
-from cloud.savings.usecases import Month, settle_month
+from cloud.savings.months import Month, work_out_month
 from cloud.votes.repository import ElectionRow, Project
 from cloud.votes.usecases import close_election, open_election
 from solar_fund.projects.appraisal import appraisal_report, appraise
@@ -29,7 +25,6 @@ from solar_fund.projects.project_file import parse_project
 from solar_fund.projects.self_consumption import PooledLoad
 from solar_fund.projects.weather_files import WeatherYear, read_weather
 from solar_fund.voting.outcome import Outcome
-from solar_fund.waterfall import SavingsSplit
 
 SHARE_MINOR = 22_000
 MONTHLY_COSTS_MINOR = 2_400
@@ -48,32 +43,38 @@ def call_for_shares(cloud: StreetCloud, households: Sequence[str], call: str) ->
         )
 
 
-def settle(cloud: StreetCloud, month_name: str) -> tuple[Settlement, SavingsSplit]:
-    """Settle a month, book it, and book the supplier's payment."""
-    services = cloud.services
-    settlement, _statement = settle_month(
+def settle(cloud: StreetCloud, month_name: str, board: tuple[Person, Person]) -> RunOfMonth:
+    """Settle a month, book it with two signatures, and record the supplier's payment."""
+    services, now = cloud.services, cloud.time.now()
+    first, second = board
+    worked = work_out_month(
         services.database,
         services.store,
         month=Month.named(month_name, ZONE),
         currency=CURRENCY,
-        now=cloud.time.now(),
     )
+    costs = Costs(direct_minor=MONTHLY_COSTS_MINOR, usual_minor=MONTHLY_COSTS_MINOR)
     with services.database.transaction() as connection:
-        split = book_settlement(
+        proposed = settling.propose(connection, worked, costs, person=first, now=now)
+    with services.database.transaction() as connection:
+        booked = settling.book(
             connection,
-            settlement,
-            savings_of(connection, settlement.settlement_number),
-            costs_minor=MONTHLY_COSTS_MINOR,
-            monthly_costs_minor=MONTHLY_COSTS_MINOR,
-            now=cloud.time.now(),
+            month_name,
+            figures_sha256=proposed.figures_sha256,
+            person=second,
+            base_url=services.settings.base_url,
+            now=now,
         )
-        receive_supplier_payment(
+    with services.database.transaction() as connection:
+        return settling.record_payment(
             connection,
-            split,
+            month_name,
+            booked.revision,
+            amount_minor=booked.receivable_minor,
             bank_evidence=_evidence(f"supplier pays {month_name}"),
-            now=cloud.time.now(),
+            person=first,
+            now=now,
         )
-    return settlement, split
 
 
 def weather_of_demo() -> WeatherYear:

@@ -344,11 +344,11 @@ class Street:
         """A month's savings, the split, a vote, and the grant."""
         households = [_household(person) for person in self.members.values()]
         money_story.call_for_shares(self.cloud, households, "founding")
-        settlement, split = money_story.settle(self.cloud, self.month)
+        settled = money_story.settle(self.cloud, self.month, self.board)
         self.say(
-            f"Settled {self.month} on metered use: {money(settlement.saving_minor, 'EUR')} saved by "
-            f"{settlement.homes} homes; {money(split.fund_minor, 'EUR')} to the solar fund, "
-            f"{money(split.pocket_minor, 'EUR')} to pockets"
+            f"Settled {self.month} on metered use: {money(settled.saving_minor, 'EUR')} saved by "
+            f"{settled.homes} homes; {money(settled.fund_minor, 'EUR')} to the solar fund, "
+            f"{money(settled.pocket_minor, 'EUR')} to pockets. Two of the board signed"
         )
         projects = money_story.appraised_projects()
         election = money_story.open_vote(

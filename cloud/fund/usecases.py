@@ -15,7 +15,6 @@ from sqlalchemy import Connection
 from cloud.errors import BadInput, FieldFault, StateConflict
 from cloud.fund import repository
 from cloud.fund.repository import VotedParameters
-from cloud.savings.repository import HomeSaving, Settlement
 from cloud.transparency.usecases import record
 from solar_fund.errors import FundError, ParameterOutOfBounds
 from solar_fund.ledger.accounts import (
@@ -32,13 +31,7 @@ from solar_fund.ledger.balances import Pending
 from solar_fund.ledger.journal import EntryDraft, credit, debit
 from solar_fund.ledger.sql import SqlLedger
 from solar_fund.money import Money
-from solar_fund.settlement_entries import (
-    accounts_of_split,
-    settlement_drafts,
-    supplier_payment_draft,
-)
-from solar_fund.waterfall import MemberSaving, SavingsSplit, WaterfallParameters, split_savings
-from solar_fund.waterfall import Settlement as PeriodSettlement
+from solar_fund.waterfall import WaterfallParameters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,77 +110,6 @@ def pay_shares(
             for home, amount_minor in shares_minor.items()
         ]
     )
-
-
-def book_settlement(
-    connection: Connection,
-    settlement: Settlement,
-    savings: list[HomeSaving],
-    *,
-    costs_minor: int,
-    monthly_costs_minor: int,
-    now: datetime,
-    parameters: WaterfallParameters | None = None,
-) -> SavingsSplit:
-    """Split a settled month by the voted parameters and post it, each leg citing its evidence.
-
-    The parameters are those the members decided last; the entries name that vote.
-
-    Args:
-        connection: The caller's transaction.
-        settlement: The month.
-        savings: What each home saved.
-        costs_minor: Direct costs of the month [minor units].
-        monthly_costs_minor: Usual costs of a month, for the reserve's target [minor units].
-        now: The clock.
-        parameters: In place of the voted ones, to work out what another split would give.
-
-    Raises:
-        StateConflict: It was booked with other figures, or a rule of the ledger refuses it.
-    """
-    ledger = ledger_in(connection, now)
-    voted = None if parameters else repository.parameters_at(connection, now)
-    currency = settlement.currency
-    ledger.open_accounts(standard_chart(currency))
-    period = PeriodSettlement(
-        period=f"{settlement.month}r{settlement.revision}",
-        currency=currency,
-        savings=tuple(
-            MemberSaving(
-                member_id=saving.household,
-                saving_minor=saving.saving_minor,
-                evidence=saving.evidence,
-            )
-            for saving in savings
-        ),
-        evidence=settlement.evidence_root,
-        costs_minor=costs_minor,
-        reserve_minor=-ledger.balance(RESERVE, currency).posted_minor,
-        monthly_costs_minor=monthly_costs_minor,
-    )
-    try:
-        split = split_savings(period, parameters or _read(voted))
-        ledger.open_accounts(accounts_of_split(split))
-        ledger.post_entries(
-            settlement_drafts(split, authorised_by=voted.election_id if voted else None)
-        )
-    except FundError as fault:
-        raise StateConflict(f"{settlement.month} cannot be booked: {fault}") from fault
-    head = ledger.chain_head()
-    record(
-        connection,
-        kind="ledger.settled",
-        facts={
-            "fund_minor": split.fund_minor,
-            "ledger_head": head.hash,
-            "ledger_size": head.seq,
-            "month": settlement.month,
-            "parameters_vote": voted.election_id if voted else None,
-            "pocket_minor": split.pocket_minor,
-        },
-        at=now,
-    )
-    return split
 
 
 def parameters_in_force(
@@ -269,15 +191,6 @@ def _bad_parameter(name: str, problem: str) -> BadInput:
     return BadInput(
         f"parameter {name[:40]}: {problem}",
         faults=(FieldFault(pointer=f"/parameters/{name[:40]}", problem=problem),),
-    )
-
-
-def receive_supplier_payment(
-    connection: Connection, split: SavingsSplit, *, bank_evidence: str, now: datetime
-) -> None:
-    """Book the supplier's payment of a settled month."""
-    ledger_in(connection, now).post_entry(
-        supplier_payment_draft(split, bank_evidence=bank_evidence)
     )
 
 

@@ -1,1 +1,1 @@
-"""What spans several domains: counting a vote and carrying out what it decided."""
+"""What spans several domains: counting votes, and the order of a settlement."""

@@ -6,6 +6,7 @@ from cloud import idempotency
 from cloud.consents import repository as consents
 from cloud.data_requests import repository as data_requests
 from cloud.database import metadata
+from cloud.fund import booking_record
 from cloud.fund import repository as fund
 from cloud.gateways import repository as gateways
 from cloud.members import repository as members
@@ -17,6 +18,7 @@ from cloud.transparency import repository as transparency
 from cloud.votes import repository as votes
 
 REPOSITORIES = (
+    booking_record,
     consents,
     data_requests,
     fund,

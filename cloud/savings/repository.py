@@ -264,6 +264,22 @@ def newest_settlement(connection: Connection, month: str | None = None) -> Settl
     return None if row is None else _settlement(row)
 
 
+def settlement_row(connection: Connection, settlement_number: int) -> Settlement | None:
+    """A settlement by its number."""
+    row = connection.execute(
+        select(settlements).where(settlements.c.settlement_number == settlement_number)
+    ).one_or_none()
+    return None if row is None else _settlement(row)
+
+
+def all_settlements(connection: Connection, month: str | None = None) -> list[Settlement]:
+    """All revisions, of a month or of all, newest month and revision first."""
+    query = select(settlements).order_by(settlements.c.month.desc(), settlements.c.revision.desc())
+    if month is not None:
+        query = query.where(settlements.c.month == month)
+    return [_settlement(row) for row in connection.execute(query)]
+
+
 def savings_of(connection: Connection, settlement_number: int) -> list[HomeSaving]:
     """All homes' savings of a settlement."""
     rows = connection.execute(

@@ -69,6 +69,7 @@ def put_use(
     end: datetime,
     wh_per_hour: int,
     leave_out: int = 0,
+    is_estimated: bool = False,
 ) -> None:
     """Store hourly use as if a gateway had sent it; `leave_out` hours are missing at the end."""
     hours = int((end - start) / HOUR) - leave_out
@@ -81,7 +82,14 @@ def put_use(
         epoch=0,
         seq=1,
         prev="",
-        blocks=(Block(start=start, step_s=3600, wh=(wh_per_hour,) * hours),),
+        blocks=(
+            Block(
+                start=start,
+                step_s=3600,
+                wh=(wh_per_hour,) * hours,
+                quality="e" * hours if is_estimated else "",
+            ),
+        ),
     )
     batch = CheckedBatch(
         household=household,

@@ -10,12 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloud.errors import StateConflict
-from cloud.fund.usecases import (
-    book_settlement,
-    holding_of,
-    ledger_in,
-    receive_supplier_payment,
-)
+from cloud.fund.settling import plan_split, post_planned, post_supplier_payment
+from cloud.fund.usecases import holding_of, ledger_in
 from cloud.savings.repository import HomeSaving, Settlement
 from cloud.transparency.repository import newest_entries
 from solar_fund.ledger.accounts import (
@@ -73,13 +69,15 @@ def settlement_of(savings: list[HomeSaving], month: str) -> Settlement:
 
 def book(connection, amounts_minor: list[int], month: str = "2026-10", **costs) -> SavingsSplit:
     savings = savings_of(amounts_minor, month)
-    return book_settlement(
+    planned, split = plan_split(
         connection,
         settlement_of(savings, month),
         savings,
         now=NOW,
         **({"costs_minor": 700, "monthly_costs_minor": 700} | costs),
     )
+    post_planned(connection, planned, now=NOW)
+    return split
 
 
 def newest_settled(connection) -> dict:
@@ -165,7 +163,14 @@ def test_the_cents_that_come_in_are_the_cents_that_go_out(coop: Coop, is_paid: b
                 monthly_costs_minor=monthly_costs_minor,
             )
             if is_paid and split.gains_minor:
-                receive_supplier_payment(connection, split, bank_evidence=hash_of("bank"), now=NOW)
+                post_supplier_payment(
+                    connection,
+                    settlement_of(savings_of(amounts_minor, "2026-10"), "2026-10"),
+                    receivable_minor=split.gains_minor,
+                    fund_minor=split.fund_minor,
+                    bank_evidence=hash_of("bank"),
+                    now=NOW,
+                )
             check_books(connection, amounts_minor, split, is_paid=is_paid)
             raise Undone
 

@@ -5,8 +5,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError
 
 from cloud.errors import BadInput, StateConflict
-from cloud.savings.repository import savings_of_home
-from cloud.savings.usecases import Month, set_tariff, settle_month
+from cloud.savings.months import Month, work_out_month, write_month
+from cloud.savings.repository import all_settlements, savings_of_home
+from cloud.savings.usecases import set_tariff
 from gateway.wire.reading import Purpose
 from tests.cloud.coop_builder import Coop
 from tests.cloud.group_builder import (
@@ -22,14 +23,13 @@ JANUARY = Month.named("2026-01", ZONE)
 HOURS = 31 * 24
 
 
-def settle(coop: Coop):
-    return settle_month(
-        coop.services.database,
-        coop.services.store,
-        month=JANUARY,
-        currency="EUR",
-        now=coop.clock(),
+def settle(coop: Coop, **how: bool):
+    """Settle January; returns the newest revision, and whether it was added."""
+    worked = work_out_month(
+        coop.services.database, coop.services.store, month=JANUARY, currency="EUR", **how
     )
+    with coop.services.database.transaction() as connection:
+        return write_month(connection, worked, now=coop.clock())
 
 
 def test_a_saving_is_the_old_tariff_on_metered_use_minus_the_bill(coop: Coop) -> None:
@@ -48,16 +48,32 @@ def test_a_saving_is_the_old_tariff_on_metered_use_minus_the_bill(coop: Coop) ->
     assert settlement.saving_minor == sum(expected.values())
 
 
-def test_a_rerun_gives_the_same_money_and_evidence_as_a_new_revision(coop: Coop) -> None:
+def test_a_rerun_on_the_same_evidence_adds_no_revision_and_says_so(coop: Coop) -> None:
     homes = group_of(coop, 2, purpose=Purpose.BILLING)
     put_on_group_tariff(coop, homes, "0.25", WINDOW_START)
 
-    first, _ = settle(coop)
-    second, _ = settle(coop)
+    first, was_added = settle(coop)
+    second, again = settle(coop)
 
-    assert (first.revision, second.revision) == (1, 2)
-    assert first.evidence_root == second.evidence_root
-    assert first.saving_minor == second.saving_minor
+    assert (was_added, again) == (True, False)
+    assert first == second
+    assert first.revision == 1
+
+
+def test_a_changed_tariff_makes_a_new_revision_and_keeps_the_old_one(coop: Coop) -> None:
+    homes = group_of(coop, 2, purpose=Purpose.BILLING)
+    put_on_group_tariff(coop, homes, "0.25", WINDOW_START)
+    first, _ = settle(coop)
+
+    put_on_group_tariff(coop, homes[:1], "0.26", WINDOW_START)
+    second, was_added = settle(coop)
+
+    assert was_added
+    assert second.revision == 2
+    hours_wh = homes[0].wh_per_hour * HOURS
+    assert first.saving_minor - second.saving_minor == hours_wh // 1000
+    with coop.services.database.reading() as connection:
+        assert [one.revision for one in all_settlements(connection, "2026-01")] == [2, 1]
 
 
 def test_a_month_with_missing_readings_is_not_settled(coop: Coop) -> None:
@@ -90,6 +106,7 @@ def test_a_month_with_missing_readings_is_not_settled(coop: Coop) -> None:
         settle(coop)
     with coop.services.database.reading() as connection:
         assert connection.scalar(text("SELECT count(*) FROM settlements")) == 0
+    assert settle(coop, leave_out_incomplete=True)[0].homes == 1
 
 
 def test_nobody_on_the_group_tariff_means_nothing_to_settle(coop: Coop) -> None:
