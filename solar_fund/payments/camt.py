@@ -1,6 +1,7 @@
 """What the bank says: account statements (camt.053) and status reports (pain.002)."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -11,6 +12,9 @@ from solar_fund.money import Money
 from solar_fund.payments.bank_xml import BankMessage, read_message
 
 LINES_MAX = 200_000
+CHARGES = "charges of the bank"
+# What banks write where they have no reference.
+NO_REFERENCE = frozenset({"NONREF", "NOTPROVIDED", "NONE"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +29,7 @@ class StatementLine:
         is_return: The bank marks it as a return.
         reason: Code of the return, such as AC04.
         note: Remittance text, or the bank's own.
+        collective_id: The id of the file or block that was booked in one sum, if the bank tells.
     """
 
     reference: str
@@ -34,6 +39,7 @@ class StatementLine:
     is_return: bool
     reason: str | None
     note: str
+    collective_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,14 +72,16 @@ class OrderStatus:
     """What the bank says about one order, or about a whole file.
 
     Attributes:
-        end_to_end_id: The order; None when the whole file is meant.
+        end_to_end_id: The order; None when the whole file or one of its blocks is meant.
         status: ACCP, ACSC, RJCT, PDNG …
         reason: Code such as AC04.
+        block_id: The block of payments that is meant, if not the whole file.
     """
 
     end_to_end_id: str | None
     status: str
     reason: str | None
+    block_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +127,18 @@ def read_status_report(content: bytes) -> StatusReport:
     if group_status is not None:
         reason = _reason(message, report, "OrgnlGrpInfAndSts/StsRsnInf")
         statuses.append(OrderStatus(end_to_end_id=None, status=group_status, reason=reason))
+    for block in message.each(report, "OrgnlPmtInfAndSts"):
+        block_id, block_status = (
+            message.text(block, "OrgnlPmtInfId"),
+            message.text(block, "PmtInfSts"),
+        )
+        if block_id is not None and block_status is not None:
+            reason = _reason(message, block, "StsRsnInf")
+            statuses.append(
+                OrderStatus(
+                    end_to_end_id=None, status=block_status, reason=reason, block_id=block_id
+                )
+            )
     for transaction in message.each(report, "OrgnlPmtInfAndSts/TxInfAndSts"):
         end_to_end_id = message.text(transaction, "OrgnlEndToEndId")
         status = message.text(transaction, "TxSts")
@@ -140,8 +160,10 @@ def _statement(message: BankMessage, stmt: Element, number: int) -> BankStatemen
     balances = dict(_balances(message, stmt, place))
     opening, closing = balances.get("OPBD") or balances.get("PRCD"), balances.get("CLBD")
     lines: list[StatementLine] = []
+    repeats: Counter[tuple[str, ...]] = Counter()
     for index, entry in enumerate(message.each(stmt, "Ntry"), start=1):
-        lines.extend(_lines(message, entry, f"{place}, entry {index}", (iban, statement_id, index)))
+        identity = (iban, statement_id, index)
+        lines.extend(_lines(message, entry, f"{place}, entry {index}", identity, repeats))
         if len(lines) > LINES_MAX:
             raise BankFileInvalid(place, f"it has more than {LINES_MAX} lines")
     moneys = [money for money, _ in balances.values()] + [line.money for line in lines]
@@ -178,9 +200,16 @@ def _balances(
 
 
 def _lines(
-    message: BankMessage, entry: Element, place: str, identity: tuple[str, str, int]
+    message: BankMessage,
+    entry: Element,
+    place: str,
+    identity: tuple[str, str, int],
+    repeats: Counter[tuple[str, ...]],
 ) -> Iterator[StatementLine]:
-    """The lines of one entry: one for each transaction inside, if they add up to it."""
+    """The lines of one entry: one for each transaction inside, and one for the bank's charges.
+
+    An entry of several transactions that does not say what each is worth stays one line.
+    """
     status = message.text(entry, "Sts/Cd") or message.text(entry, "Sts")
     if status != "BOOK":
         return
@@ -189,34 +218,76 @@ def _lines(
     bank_reference = message.text(entry, "AcctSvcrRef") or message.text(
         entry, "NtryDtls/TxDtls/Refs/AcctSvcrRef"
     )
-    if bank_reference is None:
-        identity_parts = [*map(str, identity), booked_on.isoformat(), str(whole)]
+    if bank_reference is None or bank_reference.upper() in NO_REFERENCE:
+        identity_parts = (*map(str, identity), booked_on.isoformat(), str(whole))
     else:
-        identity_parts = [identity[0], bank_reference, booked_on.isoformat(), str(whole)]
-    details = list(message.each(entry, "NtryDtls/TxDtls"))
-    amounts = [_detail_money(message, detail, whole, place) for detail in details]
-    if not details or (len(details) == 1 and amounts[0] is None):
-        parts: list[tuple[Element, Money]] = [(details[0] if details else entry, whole)]
-    else:
-        known = [amount for amount in amounts if amount is not None]
-        if len(known) != len(details) or sum(m.amount_minor for m in known) != whole.amount_minor:
-            raise BankFileInvalid(place, "its transactions do not add up to its amount")
-        parts = list(zip(details, known, strict=True))
-    for number, (part, money) in enumerate(parts):
-        own_reference = message.text(part, "Refs/AcctSvcrRef") or ""
+        identity_parts = (identity[0], bank_reference, booked_on.isoformat(), str(whole))
+    # A reference that the bank gives to several entries of the same day and amount.
+    repeats[identity_parts] += 1
+    if repeats[identity_parts] > 1:
+        identity_parts = (*identity_parts, f"repeat {repeats[identity_parts]}")
+    for number, (part, money) in enumerate(_parts(message, entry, whole, place)):
+        own_reference = "" if part is None else message.text(part, "Refs/AcctSvcrRef") or ""
         identified = "|".join([*identity_parts, own_reference, str(number)])
-        end_to_end_id = message.text(part, "Refs/EndToEndId")
-        reason = _reason(message, part, "RtrInf")
-        note = message.text(part, "RmtInf/Ustrd") or message.text(entry, "AddtlNtryInf") or ""
+        end_to_end_id = None if part is None else message.text(part, "Refs/EndToEndId")
+        note = None if part is None else message.text(part, "RmtInf/Ustrd")
+        note = note or message.text(entry, "AddtlNtryInf") or ("" if part is not None else CHARGES)
         yield StatementLine(
             reference=hashlib.sha256(identified.encode()).hexdigest()[:40],
             money=money,
             booked_on=booked_on,
-            end_to_end_id=None if end_to_end_id == "NOTPROVIDED" else end_to_end_id,
-            is_return=message.element(part, "RtrInf") is not None,
-            reason=reason,
+            end_to_end_id=None if (end_to_end_id or "").upper() in NO_REFERENCE else end_to_end_id,
+            is_return=part is not None and message.element(part, "RtrInf") is not None,
+            reason=None if part is None else _reason(message, part, "RtrInf"),
             note="".join(filter(str.isprintable, note))[:140],
+            collective_id=_collective_id(message, entry) if part is entry else None,
         )
+
+
+def _collective_id(message: BankMessage, entry: Element) -> str | None:
+    for path in ("Btch/PmtInfId", "Btch/MsgId", "TxDtls/Refs/PmtInfId", "TxDtls/Refs/MsgId"):
+        found = message.text(entry, f"NtryDtls/{path}")
+        if found is not None and found.upper() not in NO_REFERENCE:
+            return found
+    return None
+
+
+def _parts(
+    message: BankMessage, entry: Element, whole: Money, place: str
+) -> list[tuple[Element | None, Money]]:
+    """Split an entry into transactions with their amounts; charges belong to none of them."""
+    details = list(message.each(entry, "NtryDtls/TxDtls"))
+    amounts = [_detail_money(message, detail, whole, place) for detail in details]
+    known = [money for money in amounts if money is not None and money.currency == whole.currency]
+    if not details or len(known) != len(details):
+        # Without the amount of each, a collective entry is for a person to place.
+        return [(details[0] if len(details) == 1 else entry, whole)]
+    missing_minor = whole.amount_minor - sum(money.amount_minor for money in known)
+    parts: list[tuple[Element | None, Money]] = list(zip(details, known, strict=True))
+    if not missing_minor:
+        return parts
+    if missing_minor == _charges_minor(message, entry, details, whole, place):
+        return [*parts, (None, Money(missing_minor, whole.currency))]
+    if len(details) == 1:
+        return [(details[0], whole)]
+    raise BankFileInvalid(place, "its transactions do not add up to its amount")
+
+
+def _charges_minor(
+    message: BankMessage, entry: Element, details: list[Element], whole: Money, place: str
+) -> int:
+    """What the bank kept, as the entry or its transactions say, in either form of the message."""
+    found = 0
+    for holder in (entry, *details):
+        for charges in message.each(holder, "Chrgs"):
+            records = list(message.each(charges, "Rcrd")) or [charges]
+            for record in records:
+                if message.element(record, "Amt") is not None:
+                    size = _size(message, record, place)
+                    if size.currency == whole.currency:
+                        gives = message.text(record, "CdtDbtInd") == "CRDT"
+                        found += size.amount_minor if gives else -size.amount_minor
+    return found
 
 
 def _reason(message: BankMessage, parent: Element, path: str) -> str | None:

@@ -133,6 +133,22 @@ class OrderBatch:
         return sum((order.money for order in self.orders[1:]), start=first)
 
 
+def block_name(batch_id: str, number: int) -> str:
+    """Name a block of payments of a file; a field of the standard holds 35 characters."""
+    return f"{batch_id[:30]}-{number}"
+
+
+def blocks_of(batch: OrderBatch) -> dict[str, list[PaymentOrder]]:
+    """Return the blocks of a batch's file by name: collections are kept apart by sequence type."""
+    by_type: dict[str, list[PaymentOrder]] = {}
+    for order in batch.orders:
+        sequence_type = "" if order.mandate is None else order.mandate.sequence_type
+        by_type.setdefault(sequence_type, []).append(order)
+    return {
+        block_name(batch.batch_id, n): orders for n, orders in enumerate(by_type.values(), start=1)
+    }
+
+
 def create_payment_tables(connection: Connection) -> None:
     """Create what is missing, in the caller's transaction."""
     METADATA.create_all(connection)
@@ -175,6 +191,25 @@ def all_batches(connection: Connection) -> list[OrderBatch]:
     """Every batch, oldest first."""
     rows = connection.execute(select(BATCH).order_by(BATCH.c.created_at, BATCH.c.batch_id)).all()
     return [_batch_of(connection, row) for row in rows]
+
+
+def find_released_block(
+    connection: Connection, name: str
+) -> tuple[list[PaymentOrder], BatchKind] | None:
+    """The orders of a released file or of one of its blocks, by the id the bank may book it by."""
+    stem = name.rpartition("-")[0] or name
+    rows = connection.execute(
+        select(BATCH).where(
+            (BATCH.c.batch_id == name) | BATCH.c.batch_id.startswith(stem, autoescape=True),
+            BATCH.c.released_by.is_not(None),
+        )
+    ).all()
+    for row in rows:
+        batch = _batch_of(connection, row)
+        named = {batch.batch_id: list(batch.orders), **blocks_of(batch)}
+        if name in named:
+            return named[name], batch.kind
+    return None
 
 
 def find_released_order(

@@ -28,8 +28,10 @@ from solar_fund.payments.camt import BankStatement, StatementLine, StatusReport
 from solar_fund.payments.orders import (
     BatchKind,
     PaymentOrder,
+    blocks_of,
     create_payment_tables,
     find_batch,
+    find_released_block,
     find_released_order,
 )
 
@@ -125,7 +127,12 @@ class Reconciler:
             if is_rejected and status.reason in DUPLICATE:
                 outcome.duplicate.append(status.end_to_end_id or report.original_message_id)
                 continue
-            if status.end_to_end_id is None:
+            if status.block_id is not None:
+                block = blocks_of(batch).get(status.block_id, [])
+                concerned = [order.end_to_end_id for order in block] if is_rejected else []
+                if is_rejected and not concerned:
+                    outcome.ignored.append(status.block_id)
+            elif status.end_to_end_id is None:
                 concerned = list(known) if is_rejected else []
             else:
                 concerned = [status.end_to_end_id]
@@ -191,16 +198,20 @@ class Reconciler:
             if line.money == -expected and self._return(order, line):
                 outcome.returned.append(order.end_to_end_id)
                 return
+        if line.collective_id is not None and self._post_together(line, evidence, outcome):
+            return
         self._suspend(line, evidence)
         outcome.suspense.append(line.reference)
 
-    def _post(self, order: PaymentOrder, line: StatementLine, evidence: str) -> bool:
+    def _post(
+        self, order: PaymentOrder, line: StatementLine, evidence: str, suffix: str = ""
+    ) -> bool:
         """Make an order final; false when it was resolved before."""
 
         def attempt(effective_at: datetime | None) -> None:
             self._ledger.post_pending(
                 order.pending_seq,
-                idempotency_key=_key(line),
+                idempotency_key=_key(line) + suffix,
                 memo=f"{order.end_to_end_id} booked by the bank",
                 effective_at=effective_at,
                 evidence=(evidence,),
@@ -211,6 +222,38 @@ class Reconciler:
         except PendingAlreadyResolved:
             return False
         return True
+
+    def _post_together(self, line: StatementLine, evidence: str, outcome: StatementOutcome) -> bool:
+        """Make all open orders of a file or block final that the bank booked in one sum.
+
+        Returns:
+            Whether it was one of ours and the sum is right; nothing is posted otherwise.
+        """
+        found = find_released_block(self._connection, line.collective_id or "")
+        if found is None:
+            return False
+        open_orders = self._open_among(found[0])
+        total_minor = sum(order.money.amount_minor for order in open_orders)
+        expected_minor = -total_minor if found[1] is BatchKind.PAYOUT else total_minor
+        if not open_orders or line.money.amount_minor != expected_minor:
+            return False
+        for number, order in enumerate(open_orders):
+            # The first takes the line's own key, so that a replay is known by it.
+            self._post(order, line, evidence, f":{order.end_to_end_id}" if number else "")
+            outcome.posted.append(order.end_to_end_id)
+        return True
+
+    def _open_among(self, orders: list[PaymentOrder]) -> list[PaymentOrder]:
+        """Leave out the orders that were posted, voided or expired."""
+        resolved = set(
+            self._connection.execute(
+                select(JOURNAL.c.about_seq).where(
+                    JOURNAL.c.about_seq.in_([order.pending_seq for order in orders]),
+                    JOURNAL.c.is_final == 1,
+                )
+            ).scalars()
+        )
+        return [order for order in orders if order.pending_seq not in resolved]
 
     def _return(self, order: PaymentOrder, line: StatementLine) -> bool:
         """Reverse a final order; false when it is not final or came back before."""

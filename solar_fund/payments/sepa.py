@@ -19,7 +19,7 @@ from sepaxml.validation import ValidationError, try_valid_xml
 
 from solar_fund.errors import PayoutRefused
 from solar_fund.payments.bank_accounts import check_iban
-from solar_fund.payments.orders import BatchKind, OrderBatch, PaymentOrder
+from solar_fund.payments.orders import BatchKind, OrderBatch, PaymentOrder, block_name
 
 ORDERS_MAX = 20_000
 
@@ -166,7 +166,7 @@ def _settled(draft: bytes, batch: OrderBatch, schema: str) -> bytes:
     _set(root.iter(f"{prefix}MsgId"), [batch.batch_id])
     _set(root.iter(f"{prefix}CreDtTm"), [batch.created_at[:19] + "Z"])
     blocks = list(root.iter(f"{prefix}PmtInfId"))
-    _set(blocks, [f"{batch.batch_id[:30]}-{number}" for number in range(1, len(blocks) + 1)])
+    _set(blocks, [block_name(batch.batch_id, n) for n in range(1, len(blocks) + 1)])
     bookings = list(root.iter(f"{prefix}BtchBookg"))
     _set(bookings, ["false"] * len(bookings))
     file: bytes = b'<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(root, "utf-8")

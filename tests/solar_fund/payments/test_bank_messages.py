@@ -43,6 +43,36 @@ def test_a_collective_entry_is_read_as_its_transactions():
         read_statements(statement_xml([("6.01", "DBIT", inner + "</NtryDtls>")]))
 
 
+def test_a_collective_entry_without_amounts_stays_one_line():
+    inner = "<NtryDtls><Btch><PmtInfId>P-1</PmtInfId></Btch>" + "".join(
+        f"<TxDtls><Refs><EndToEndId>E{number}</EndToEndId></Refs></TxDtls>" for number in (1, 2)
+    )
+    (found,) = read_statements(statement_xml([("6.00", "DBIT", inner + "</NtryDtls>")]))
+    (line,) = found.lines
+    assert (line.money, line.end_to_end_id, line.collective_id) == (eur(-600), None, "P-1")
+
+
+@pytest.mark.parametrize(
+    "charges",
+    [
+        '<Chrgs><Rcrd><Amt Ccy="EUR">0.35</Amt><CdtDbtInd>DBIT</CdtDbtInd></Rcrd></Chrgs>',
+        '<Chrgs><Amt Ccy="EUR">0.35</Amt></Chrgs>',
+    ],
+)
+def test_charges_that_the_bank_kept_become_a_line_of_their_own(charges):
+    inner = details("E1", f'<Amt Ccy="EUR">10.00</Amt><CdtDbtInd>CRDT</CdtDbtInd>{charges}')
+    (found,) = read_statements(statement_xml([("9.65", "CRDT", inner)]))
+    paid, kept = found.lines
+    assert (paid.money, paid.end_to_end_id) == (eur(1_000), "E1")
+    assert (kept.money, kept.end_to_end_id, kept.note) == (eur(-35), None, "charges of the bank")
+
+
+def test_an_amount_in_another_currency_leaves_the_booked_one():
+    inner = details("E1", '<AmtDtls><TxAmt><Amt Ccy="USD">11.00</Amt></TxAmt></AmtDtls>')
+    (found,) = read_statements(statement_xml([("10.00", "CRDT", inner)]))
+    assert [(line.money, line.end_to_end_id) for line in found.lines] == [(eur(1_000), "E1")]
+
+
 def test_lines_that_are_not_booked_are_left_out():
     content = statement_xml([("1.00", "CRDT", "")], closing="1000.00")
     (found,) = read_statements(content.replace(b"BOOK", b"PDNG"))

@@ -213,6 +213,56 @@ def test_the_statement_makes_a_payout_final_and_its_replay_changes_nothing(engin
     assert pocket(ledger, "ann").posted_minor == 0
 
 
+def collective(batch_id, count=2):
+    return f"<NtryDtls><Btch><MsgId>{batch_id}</MsgId><NbOfTxs>{count}</NbOfTxs></Btch></NtryDtls>"
+
+
+@pytest.mark.parametrize("block", ["", "-1"])
+def test_a_file_booked_in_one_sum_makes_all_its_orders_final_once(engine, clock, ledger, block):
+    batch = released(engine, clock)
+    entries = [("75.00", "DBIT", collective(f"{batch.batch_id[: 30 if block else None]}{block}"))]
+    first = take(engine, clock, entries)
+    assert sorted(first.posted) == sorted(order.end_to_end_id for order in batch.orders)
+    assert (first.suspense, first.difference.amount_minor) == ([], 0)
+    again = take(engine, clock, entries)
+    assert (again.posted, again.replayed, again.suspense) == ([], 1, [])
+    assert ledger.open_pendings() == []
+
+
+def test_a_collective_sum_counts_only_the_orders_still_open(engine, clock, ledger):
+    batch = released(engine, clock)
+    ann, ben = order_of(batch, "ann"), order_of(batch, "ben")
+    wrong = take(engine, clock, [("74.00", "DBIT", collective(batch.batch_id))])
+    assert (wrong.posted, len(wrong.suspense)) == ([], 1)
+    report(engine, clock, status_xml(batch.batch_id, [(ann.end_to_end_id, "RJCT", "AC04")]))
+    rest = take(engine, clock, [("25.00", "DBIT", collective(batch.batch_id, 1))])
+    assert (rest.posted, rest.suspense) == ([ben.end_to_end_id], [])
+    later = [("25.00", "DBIT", collective("CWother"))]
+    unknown = take(engine, clock, later, day="2026-10-06")
+    assert (unknown.posted, len(unknown.suspense)) == ([], 1)
+
+
+def test_two_equal_payouts_without_a_bank_reference_are_both_taken(engine, clock, ledger):
+    requests = [request_of("ann", 2_500), request_of("ben", 2_500)]
+    batch = released(engine, clock, requests=requests)
+    entries = [
+        ("25.00", "DBIT", details(order.end_to_end_id, reference=reference))
+        for order, reference in zip(batch.orders, ("NONREF", "NONREF"), strict=True)
+    ]
+    assert len(take(engine, clock, entries).posted) == 2
+    shared = [("1.00", "DBIT", details("x", reference="B9")) for _ in range(2)]
+    assert len(take(engine, clock, shared).suspense) == 2
+    assert take(engine, clock, shared).replayed == 2
+
+
+def test_a_booking_that_is_reversed_puts_the_money_back(engine, clock, ledger):
+    ann = order_of(released(engine, clock), "ann")
+    take(engine, clock, [("50.00", "DBIT", details(ann.end_to_end_id, reference="B1"))])
+    inner = "<RvslInd>true</RvslInd>" + details(ann.end_to_end_id, reference="B2")
+    assert take(engine, clock, [("50.00", "CRDT", inner)]).returned == [ann.end_to_end_id]
+    assert -pocket(ledger, "ann").posted_minor == 5_000
+
+
 def test_a_second_debit_for_the_same_payout_goes_to_suspense(engine, clock, ledger):
     ann = order_of(released(engine, clock), "ann")
     take(engine, clock, [("50.00", "DBIT", details(ann.end_to_end_id, reference="B1"))])
@@ -292,6 +342,19 @@ def test_a_rejected_file_frees_every_order_in_it(engine, clock, ledger):
     batch = released(engine, clock)
     outcome = report(engine, clock, status_xml(batch.batch_id, group="RJCT", reason="FF01"))
     assert len(outcome.rejected) == 2
+    assert ledger.open_pendings() == []
+
+
+def test_a_rejected_block_frees_its_orders(engine, clock, ledger):
+    batch = released(engine, clock)
+    content = status_xml(batch.batch_id).replace(
+        b"<OrgnlPmtInfAndSts>",
+        f"<OrgnlPmtInfAndSts><OrgnlPmtInfId>{batch.batch_id[:30]}-1</OrgnlPmtInfId>"
+        "<PmtInfSts>RJCT</PmtInfSts>".encode(),
+    )
+    other = content.replace(b"-1</Orgnl", b"-7</Orgnl")
+    assert report(engine, clock, other).ignored == [f"{batch.batch_id[:30]}-7"]
+    assert len(report(engine, clock, content).rejected) == 2
     assert ledger.open_pendings() == []
 
 
