@@ -38,6 +38,8 @@ LISTEN_S = 0.02
 """Silence wanted on a newly opened RTU line before the first request [s]."""
 
 LISTEN_TRIES_MAX = 50
+_FUNCTION = 0x7F
+"""A refusal carries the function of its request with the highest bit set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +185,9 @@ class ModbusLink:
             self._waiting = False
             self._free_at = self._monotonic()
         if isinstance(reply, ExceptionResponse):
+            if (reply.dev_id, reply.function_code & _FUNCTION) != (unit, block.function):
+                self._lose_step()
+                raise OutOfStep(place=place, problem="a refusal of another request; thrown away")
             raise MeterRefused(place=place, exception_code=reply.exception_code)
         words = list(reply.registers)
         if (reply.dev_id, reply.function_code, len(words)) != (unit, block.function, block.count):

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field, replace
 
 from gateway.decode.meter_map import (
     FUNCTION_NAMES,
+    HOLDING,
+    INPUT,
     BusLimits,
     MeterMap,
     RegisterKey,
@@ -240,7 +242,10 @@ def _lay_out(
         return tuple(planned), None
     first = planned[0].block
     free = next(count for count in range(1, limits.registers_max + 2) if count not in taken)
-    return tuple(planned), replace(first, count=free)
+    # Of the other function than the block that follows, so that not even its refusal, come too
+    # late, can be taken for that block's: refusals name their function and nothing else.
+    other = INPUT if first.function == HOLDING else HOLDING
+    return tuple(planned), replace(first, function=other, count=free)
 
 
 def _grown(group: Group, taken: set[int], limits: BusLimits) -> Block:

@@ -110,7 +110,8 @@ class MeterReader:
         registers: dict[RegisterKey, int] = {}
         taken_at = self._clock()
         if plan.sentinel is not None:
-            # No data reply can be taken for a refusal, so that one too shows the line is in step.
+            # Refused or answered, no other request's reply looks like it, and its own, come too
+            # late, cannot be taken for that of the block that follows.
             with contextlib.suppress(MeterRefused):
                 await self._ask(plan.sentinel)
         for planned in plan.blocks:

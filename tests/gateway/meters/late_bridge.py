@@ -27,6 +27,8 @@ class LateBridge:
         units: Which units answer.
         echo: Whether the bridge hears what it says itself.
         damage: Replies to spoil, by number from 0, and how.
+        stale: A reply of long ago that comes for the first request of each connection; from then
+            on each request gets the reply of the one before.
     """
 
     def __init__(
@@ -37,12 +39,15 @@ class LateBridge:
         units: tuple[int, ...] = (1,),
         echo: bool = False,
         damage: dict[int, Callable[[bytes], bytes]] | None = None,
+        stale: bytes = b"",
     ) -> None:
         self.delays_s = list(delays_s or [])
         self.refuse = refuse or set()
         self.units = units
         self.echo = echo
         self.damage = damage or {}
+        self.stale = stale
+        self._owed: list[bytes] = []
         self.requests: list[tuple[int, int, int]] = []
         self._writers: list[asyncio.StreamWriter] = []
         self._line: asyncio.Queue[bytes] = asyncio.Queue()
@@ -62,6 +67,7 @@ class LateBridge:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.append(writer)
+        self._owed = [self.stale] if self.stale else []
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 await self._line.put(await reader.readexactly(8))
@@ -83,6 +89,9 @@ class LateBridge:
             else:
                 words = b"".join((address + offset).to_bytes(2, "big") for offset in range(count))
                 reply = bytes([unit, function, len(words)]) + words
+            if self._owed:
+                self._owed.append(reply)
+                reply = self._owed.pop(0)
             framed = (frame if self.echo else b"") + with_crc(reply)
             spoil = self.damage.pop(len(self.requests) - 1, None)
             for writer in self._writers:

@@ -153,6 +153,26 @@ async def test_a_meter_that_takes_no_padding_still_never_mislabels_a_reading() -
         assert len(read) == 5
 
 
+@pytest.mark.parametrize("function", [3, 4])
+async def test_a_refusal_of_long_ago_never_shifts_the_line_unseen(function: int) -> None:
+    """Two late replies in a row: the sentinel's own refusal comes for the sentinel after it."""
+    refuse = set(range(2, 41))
+    async with LateBridge(refuse=refuse).serving() as port:
+        link = ModbusLink(bridge_address(port), quiet_s=0.02)
+        reader = MeterReader(link, self_naming_map(0.5), 1)
+        assert (await reader.read()).quantities == ADDRESSES
+        link.close()
+    shifted = LateBridge(refuse=refuse, stale=bytes([1, function | 0x80, 2]))
+    async with shifted.serving() as port:
+        link = ModbusLink(bridge_address(port), quiet_s=0.02)
+        again = MeterReader(link, self_naming_map(0.5), 1)
+        again._plan = reader.plan
+        failed, read = await rounds(again, 1, most=4)
+        link.close()
+    assert mislabelled(read) == []
+    assert (failed, read) == (4, [])
+
+
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     delays_ms=st.lists(st.sampled_from([5, 5, 5, 5, 30, 60, 90, 150]), max_size=14),
