@@ -64,6 +64,7 @@ def print_addresses(street: Street) -> None:
     print(f"  household: {street.cloud.sign_in_link(member)}   ({member.name})")
     print(f"  board:     {street.cloud.sign_in_link(amara)}   ({amara.name})")
     print(f"  board, 2:  {street.cloud.sign_in_link(jonas)}   ({jonas.name})")
+    print(f"  requester: {street.cloud.sign_in_link(street.requester)}   ({street.requester.name})")
     for one in street.real:
         print(
             f"  gateway of home {one.home.number}: http://127.0.0.1:{one.page_port}/  secret {one.secret}"

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from cloud.demo import money_story, real_homes, tender_story
+from cloud.demo import money_story, real_homes, requests_story, tender_story
 from cloud.demo.aside import Aside
 from cloud.demo.cuttable_line import CuttableLine
 from cloud.demo.figures import Figures, gather
@@ -96,6 +96,7 @@ class Street:
     loads: dict[int, Load] = field(init=False)
     members: dict[int, Person] = field(default_factory=dict)
     board: tuple[Person, Person] = field(init=False)
+    requester: Person = field(init=False)
     suppliers: dict[str, Person] = field(default_factory=dict)
     neighbours: list[Neighbour] = field(default_factory=list)
     real: list[RealHome] = field(default_factory=list)
@@ -415,7 +416,10 @@ class Street:
         )
         others = {str(key): person for key, person in self.members.items() if key != VISITOR_HOME}
         money_story.cast_ballots(self.cloud, election.election_id, others, seed=self.plan.seed + 1)
-        self.say("Left for you: Tender B waits for the board's answer, the winter round for votes")
+        self.requester = requests_story.leave_open(
+            self.cloud, list(others.values())[:9], self.board, self.window.start, self.window.end
+        )
+        self.say("Left for you: Tender B waits for the board, three questions wait for votes")
 
     def stop_gateways(self) -> None:
         """Stop what reads and sends, and let the outboxes drain first."""

@@ -29,12 +29,14 @@ MEMBER_PAGES = (
     "/home",
     "/votes",
     "/votes/winter-round",
+    "/votes/more-for-the-fund",
+    "/data-use",
     "/votes/autumn-round",
     "/votes/autumn-round/recount",
     "/fund",
     "/log",
 )
-BOARD_PAGES = ("/board/tender-a", "/board/tender-b")
+BOARD_PAGES = ("/board/tender-a", "/board/tender-b", "/data-requests", "/votes/new")
 OPEN_PAGES = ("/sign-in", "/docs", "/log")
 WIDTHS = (1280, 390)
 BUDGET_BYTES = {"/home": 120_000, "/board/tender-b": 150_000}
@@ -169,8 +171,7 @@ def test_a_member_turns_a_switch_off_and_the_log_says_so(street: Street, browser
     page.goto(f"{street.cloud.url}/home")
     row = page.locator(".consent", has_text="Work out what you saved")
     row.get_by_role("button", name="Turn off").click()
-    page.wait_for_load_state("networkidle")
-    assert row.get_by_text("Withdrawn on").is_visible()
+    row.get_by_text("Withdrawn on").wait_for()
     page.goto(f"{street.cloud.url}/log?kind=consent.event")
     assert "withdrawn" in page.locator("tbody tr").first.inner_text()
     context.close()

@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from cloud.errors import BadInput, NotAllowed, StateConflict
 from cloud.fund.usecases import fund_state, holding_of, ledger_in, open_grants, pay_shares
+from cloud.members.roles import Role
 from cloud.votes import repository
 from cloud.votes.repository import ElectionRow, Project
 from cloud.votes.usecases import (
@@ -251,6 +252,22 @@ def test_a_lot_that_its_seed_does_not_give_is_refused(coop: Coop, people: list) 
 
     with pytest.raises(BadInput, match="seed"):
         open_vote(coop, people, lot=drawn[::-1], lot_seed="a seed")
+
+
+def test_the_board_counts_a_closed_vote_with_a_button_and_hears_of_a_missed_quorum(
+    coop: Coop, people: list
+) -> None:
+    open_vote(coop, people)
+    board = coop.browser_of(coop.person(Role.BOARD, email="board@example.org"))
+    vote(coop, people[0], "school")
+    assert "Count it now" not in board.get("/votes/round-1").text
+    coop.clock.turn(days=7)
+    assert "Count it now" in board.get("/votes/round-1").text
+
+    answer = board.post("/votes/round-1/count")
+
+    assert answer.status_code == 409
+    assert "the quorum is 2" in answer.text
 
 
 def test_roll_and_box_share_no_column_and_the_box_holds_no_time(coop: Coop, people: list) -> None:
