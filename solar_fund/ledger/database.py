@@ -7,13 +7,18 @@ from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, text
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import OperationalError
 
 from solar_fund.errors import InputFileInvalid, LedgerBusy, LedgerDamaged
 from solar_fund.ledger.balances import Applied
 from solar_fund.ledger.journal import Body
 from solar_fund.ledger.tables import ACCOUNT, JOURNAL, MOVEMENT
-from solar_fund.ledger.verification import account_row, movement_row
+from solar_fund.ledger.verification import (
+    UNREADABLE,
+    account_row,
+    movement_row,
+    why_unreadable,
+)
 
 BUSY_WAIT_S = 30.0
 
@@ -170,8 +175,8 @@ def _existing(database: str) -> Path:
 def _demand_ledger(connection: Connection, database: str) -> None:
     try:
         has_ledger = inspect(connection).has_table(JOURNAL.name)
-    except DatabaseError as error:
-        raise LedgerDamaged(None, f"{database} cannot be read: {error.orig}") from None
+    except UNREADABLE as error:
+        raise LedgerDamaged(None, f"{database} cannot be read: {why_unreadable(error)}") from None
     if not has_ledger:
         problem = f"it holds no ledger (table {JOURNAL.name} is missing)"
         raise InputFileInvalid(database, "", problem)

@@ -4,10 +4,15 @@ import re
 from dataclasses import replace
 
 from sqlalchemy import Connection, literal_column, select, text
-from sqlalchemy.exc import DatabaseError
 
 from solar_fund.ledger.tables import METADATA, sqlite_triggers
-from solar_fund.ledger.verification import ChainHead, ChainReport, verify_chain
+from solar_fund.ledger.verification import (
+    UNREADABLE,
+    ChainHead,
+    ChainReport,
+    verify_chain,
+    why_unreadable,
+)
 
 _ROW_OF_PROBLEM = re.compile(r"row ([0-9]+) missing from index (\w+)")
 
@@ -21,8 +26,8 @@ def check_database(connection: Connection, expected_head: ChainHead | None = Non
     """
     try:
         report = verify_chain(connection, expected_head)
-    except DatabaseError as error:
-        return unreadable(f"the database cannot be read: {error.orig}")
+    except UNREADABLE as error:
+        return unreadable(f"the database cannot be read: {why_unreadable(error)}")
     if not report.is_whole or connection.dialect.name != "sqlite":
         return report
     problem, first_bad_seq = _file_problem(connection)
@@ -38,8 +43,8 @@ def unreadable(problem: str) -> ChainReport:
 def _file_problem(connection: Connection) -> tuple[str | None, int | None]:
     try:
         lines = connection.execute(text("PRAGMA integrity_check(20)")).scalars().all()
-    except DatabaseError as error:
-        return f"the database file is damaged: {error.orig}", None
+    except UNREADABLE as error:
+        return f"the database file is damaged: {why_unreadable(error)}", None
     if list(lines) != ["ok"]:
         first = min(filter(None, (_seq_of(connection, line) for line in lines)), default=None)
         return f"the database file is damaged: {' '.join(lines[0].split())}", first
@@ -61,6 +66,6 @@ def _seq_of(connection: Connection, line: str) -> int | None:
             query = select(table.c.seq).where(literal_column("rowid") == int(match.group(1)))
             try:
                 return connection.execute(query).scalar_one_or_none()
-            except DatabaseError:
+            except UNREADABLE:
                 return None
     return None

@@ -23,6 +23,10 @@ from solar_fund.ledger.journal import (
 )
 from solar_fund.ledger.tables import ACCOUNT, JOURNAL, MOVEMENT
 
+# What reading a damaged file may end in: SQLite's message about it is itself not always text.
+UNREADABLE = (DatabaseError, UnicodeDecodeError)
+
+
 ROWS_PER_FETCH = 5_000
 
 _HEAD_QUERY = (
@@ -97,7 +101,7 @@ def verify_chain(connection: Connection, expected_head: ChainHead | None = None)
     try:
         try:
             _replay_in_bulk(connection, replay, head.seq)
-        except DatabaseError:
+        except UNREADABLE:
             # A page or text that cannot be read spoils a whole fetch; go on record by record.
             _replay_one_by_one(connection, replay, head.seq)
     except LedgerDamaged as damage:
@@ -328,8 +332,10 @@ def _replay_one_by_one(connection: Connection, replay: _Replay, seq_max: int) ->
             named = _opened_name(journal[0]["body"]) if journal else None
             by_name = _query(ACCOUNT).where(ACCOUNT.c.name == named)
             accounts = connection.execute(by_name).mappings().all() if named else []
-        except DatabaseError as error:
-            raise LedgerDamaged(seq, f"the database cannot read it: {error.orig}") from None
+        except UNREADABLE as error:
+            raise LedgerDamaged(
+                seq, f"the database cannot read it: {why_unreadable(error)}"
+            ) from None
         if not journal:
             raise LedgerDamaged(seq, "the record is missing")
         replay.step(journal[0], list(accounts), list(rows[MOVEMENT.name]))
@@ -366,3 +372,10 @@ def _by_seq(rows: Iterator[RowMapping]) -> Iterator[tuple[int, list[RowMapping]]
         group.append(row)
     if seq is not None:
         yield seq, group
+
+
+def why_unreadable(error: DatabaseError | UnicodeDecodeError) -> str:
+    """Say in one line why a damaged database could not be read."""
+    if isinstance(error, UnicodeDecodeError):
+        return "a text in it, or the message about it, is no UTF-8"
+    return " ".join(str(error.orig).split())

@@ -183,6 +183,17 @@ def test_every_flipped_byte_of_the_journals_text_is_found_at_its_record(database
     assert tried > 8
 
 
+def test_a_schema_that_is_no_text_any_more_is_reported_in_one_line(database):
+    flip(
+        database,
+        b"CREATE TRIGGER ledger_journal_no_replace",
+        b"CREATE TRIGG\xc5R ledger_journal_no_replace",
+    )
+    exit_code, found = check(database)
+    assert exit_code == 1
+    assert "cannot be read" in found["problem"]
+
+
 def test_a_file_that_is_no_ledger_gets_one_clear_line(tmp_path):
     plain = tmp_path / "plain.db"
     plain.write_text("hello")
