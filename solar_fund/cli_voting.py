@@ -120,12 +120,25 @@ def tally(
     Defaults: equal shares, cost utility, Add1 until nothing more fits, leftover kept. Ties go to
     the lowest cost, then the most votes, then the lot; without a lot an open tie is an error.
     """
+    from solar_fund.errors import ElectionInvalid
     from solar_fund.voting.equal_shares import SharesOptions, equal_shares
     from solar_fund.voting.greedy import greedy
     from solar_fund.voting.pabulib import read_pb
     from solar_fund.voting.phragmen import phragmen
     from solar_fund.voting.report import outcome_report
 
+    if rule is not Rule.EQUAL_SHARES:
+        given = {
+            "--must-fund": must_fund != "",
+            "--min-support": min_support != 0,
+            "--carry-over": carry_over != "0",
+            "--increment": increment != "1",
+        }
+        unheard = [option for option, is_given in given.items() if is_given]
+        if unheard:
+            raise ElectionInvalid(
+                f"{unheard[0]} is for equal shares only: drop it or --rule {rule.value}"
+            )
     election = read_pb(file)
     order = read_lot(lot)
     if rule is Rule.GREEDY:

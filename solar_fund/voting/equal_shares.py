@@ -183,7 +183,18 @@ class _Count:
         unknown = [name for name in project_ids if name not in self._profile.project_ids]
         if unknown:
             raise ElectionInvalid(f"must-fund project {unknown[0]} is not on the ballot paper")
-        return [self._profile.project_ids.index(name) for name in project_ids]
+        numbers = [self._profile.project_ids.index(name) for name in project_ids]
+        for place, number in enumerate(numbers):
+            group, name = self._profile.groups[number], project_ids[place]
+            for earlier in numbers[:place]:
+                if earlier == number:
+                    raise ElectionInvalid(f"must-fund project {name} is named twice")
+                if group and self._profile.groups[earlier] == group:
+                    raise ElectionInvalid(
+                        f"must-fund projects {self._profile.project_ids[earlier]} and {name} are"
+                        f" of group {group}, of which one can win: drop one"
+                    )
+        return numbers
 
     def _one_per_group(self, numbers: list[int]) -> list[int]:
         """Keep the best supported free project of each exclusive group."""

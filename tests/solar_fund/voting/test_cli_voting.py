@@ -86,6 +86,22 @@ def test_must_fund_minimum_support_and_carry_over_are_heard(vote_file) -> None:
     assert "z" in run("tally", vote_file, "--must-fund", "z").stderr
 
 
+@pytest.mark.parametrize("rule", ["greedy", "phragmen"])
+@pytest.mark.parametrize(
+    "option",
+    [("--must-fund", "a"), ("--min-support", "2"), ("--carry-over", "5"), ("--increment", "2")],
+)
+def test_an_option_that_a_rule_does_not_hear_is_refused(vote_file, rule, option) -> None:
+    found = run("tally", vote_file, "--rule", rule, *option)
+    assert found.exit_code == 2
+    assert f"{option[0]} is for equal shares only" in found.stderr
+
+
+def test_must_fund_names_each_project_once(vote_file) -> None:
+    found = run("tally", vote_file, "--must-fund", "b,b")
+    assert (found.exit_code, "b is named twice" in found.stderr) == (2, True)
+
+
 def test_jumping_and_stepping_print_the_same(vote_file) -> None:
     stepped = answer("tally", vote_file, "--completion", "add1", "--lot", "a,b,c")
     jumped = answer("tally", vote_file, "--completion", "add-opt", "--lot", "a,b,c")

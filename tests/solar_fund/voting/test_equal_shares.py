@@ -288,6 +288,15 @@ def test_jumping_finds_what_single_raises_find(election: Election, options: Shar
     assert jumped.per_voter_budget == stepped.per_voter_budget
 
 
+def test_two_must_fund_projects_of_one_group_are_refused() -> None:
+    projects = tuple(
+        BallotProject(project_id=name, cost=Fraction(5), group="roof") for name in ("a", "b")
+    )
+    election = Election(projects=projects, ballots=(Ballot("1", ("a",)),), budget=Fraction(50))
+    with pytest.raises(ElectionInvalid, match="a and b are of group roof"):
+        equal_shares(election, SharesOptions(must_fund=("a", "b")))
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_nothing_changes_within_a_jump(seed: int) -> None:
     draw = random.Random(seed)
