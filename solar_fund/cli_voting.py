@@ -120,7 +120,6 @@ def tally(
     Defaults: equal shares, cost utility, Add1 until nothing more fits, leftover kept. Ties go to
     the lowest cost, then the most votes, then the lot; without a lot an open tie is an error.
     """
-    from solar_fund.errors import ElectionInvalid
     from solar_fund.voting.equal_shares import SharesOptions, equal_shares
     from solar_fund.voting.greedy import greedy
     from solar_fund.voting.pabulib import read_pb
@@ -128,17 +127,7 @@ def tally(
     from solar_fund.voting.report import outcome_report
 
     if rule is not Rule.EQUAL_SHARES:
-        given = {
-            "--must-fund": must_fund != "",
-            "--min-support": min_support != 0,
-            "--carry-over": carry_over != "0",
-            "--increment": increment != "1",
-        }
-        unheard = [option for option, is_given in given.items() if is_given]
-        if unheard:
-            raise ElectionInvalid(
-                f"{unheard[0]} is for equal shares only: drop it or --rule {rule.value}"
-            )
+        _refuse_unheard(rule, must_fund, min_support, carry_over, increment)
     election = read_pb(file)
     order = read_lot(lot)
     if rule is Rule.GREEDY:
@@ -160,6 +149,29 @@ def tally(
         outcome = equal_shares(election, options)
     report = outcome_report(outcome)
     print(json.dumps(report, ensure_ascii=False) if as_json else "\n".join(report["selected"]))
+
+
+def _refuse_unheard(
+    rule: Rule, must_fund: str, min_support: int, carry_over: str, increment: str
+) -> None:
+    """Refuse options that only equal shares would hear.
+
+    Raises:
+        ElectionInvalid: One of them is given.
+    """
+    from solar_fund.errors import ElectionInvalid
+
+    given = {
+        "--must-fund": must_fund != "",
+        "--min-support": min_support != 0,
+        "--carry-over": carry_over != "0",
+        "--increment": increment != "1",
+    }
+    for option, is_given in given.items():
+        if is_given:
+            raise ElectionInvalid(
+                f"{option} is for equal shares only: drop it or --rule {rule.value}"
+            )
 
 
 def elect(
