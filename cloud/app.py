@@ -66,8 +66,12 @@ def open_database(settings: Settings) -> Database:
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     database = Database(settings.database_address)
-    migrate_empty(database)
-    require_current(database)
+    try:
+        migrate_empty(database)
+        require_current(database)
+    except BaseException:
+        database.close()
+        raise
     return database
 
 
@@ -82,14 +86,19 @@ def build_services(
         BadSetting: A setting or a file it names cannot be used.
         DatabaseFault: The database was made by another version.
     """
-    services = Services(
-        settings=settings,
-        database=open_database(settings),
-        keys=load_or_make_keys(settings.data_dir),
-        clock=clock,
-        limits=RateLimits(),
-        store=store if store is not None else _open_store(settings),
-    )
+    database = open_database(settings)
+    try:
+        services = Services(
+            settings=settings,
+            database=database,
+            keys=load_or_make_keys(settings.data_dir),
+            clock=clock,
+            limits=RateLimits(),
+            store=store if store is not None else _open_store(settings),
+        )
+    except BaseException:
+        database.close()
+        raise
     _publish_first_offers(services)
     return services
 

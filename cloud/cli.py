@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -86,9 +86,8 @@ def migrate(
 
         settings = load_settings(data)
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        database = Database(settings.database_address)
-        before, after = run_migrations(database)
-        database.close()
+        with closing(Database(settings.database_address)) as database:
+            before, after = run_migrations(database)
     if as_json:
         print(json.dumps({"before": before, "after": after}))
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,10 +33,11 @@ def writing(data: Path) -> Iterator[tuple[Settings, Connection]]:
         from cloud.settings import load_settings
 
         settings = load_settings(data)
-        database = open_database(settings)
-        with database.transaction() as connection:
+        with (
+            closing(open_database(settings)) as database,
+            database.transaction() as connection,
+        ):
             yield settings, connection
-        database.close()
     except (CloudError, OSError) as fault:
         sys.stderr.write(f"error: {fault}\n")
         raise typer.Exit(2) from fault

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -123,10 +123,11 @@ def verify(data: DataDir = Path("commonwatt-data"), *, as_json: AsJson = False) 
 
         if not data.is_dir():
             raise BadInput(f"{data}: there is no co-op here; check --data")
-        database = open_database(load_settings(data))
-        with database.reading() as connection:
+        with (
+            closing(open_database(load_settings(data))) as database,
+            database.reading() as connection,
+        ):
             found = audit(connection)
-        database.close()
     if as_json:
         print(json.dumps(asdict(found)))
     else:
@@ -147,11 +148,10 @@ def _erase(data: Path, household: str) -> dict[str, object]:
     from cloud.settings import load_settings
 
     settings = load_settings(data)
-    database = open_database(settings)
-    with database.transaction() as connection:
-        erased = erase_home(connection, household, now=datetime.now(UTC))
-    database.scrub()
-    database.close()
+    with closing(open_database(settings)) as database:
+        with database.transaction() as connection:
+            erased = erase_home(connection, household, now=datetime.now(UTC))
+        database.scrub()
     note_erased(settings.data_dir, household)
     try:
         store = EmbeddedStore(settings.data_dir / "readings")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import socket
 import tarfile
 from datetime import timedelta
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -82,6 +84,29 @@ def test_mistakes_are_said_in_one_line_with_exit_code_two(tmp_path, monkeypatch,
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no list of open files here")
+@pytest.mark.parametrize(
+    "arguments",
+    [["gateway", "claim", "h-nobody"], ["erase", "h-nobody", "--yes"], ["member", "list"]],
+)
+def test_a_command_leaves_no_file_open_whether_it_is_refused_or_done(tmp_path, arguments):
+    def held():
+        opened = [str(each.readlink()) for each in _descriptors()]
+        return [path for path in opened if path.startswith(str(tmp_path))]
+
+    gc.disable()
+    try:
+        CliRunner().invoke(app, [*arguments, "--data", str(tmp_path / "data")])
+        assert held() == []
+    finally:
+        gc.enable()
+
+
+def _descriptors():
+    # The list itself is held open while it is read; afterwards its own entry leads nowhere.
+    return [each for each in list(Path("/proc/self/fd").iterdir()) if each.is_symlink()]
 
 
 def test_a_setting_that_is_wrong_names_the_file_and_the_setting(tmp_path):
