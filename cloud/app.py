@@ -29,6 +29,8 @@ from cloud.negotiations import endpoints as negotiations
 from cloud.notices.mailers import mailer_for
 from cloud.notices.ports import Mailer
 from cloud.profiles import endpoints as profiles
+from cloud.projects import endpoints as projects
+from cloud.projects import vote_endpoints as project_votes
 from cloud.rate_limit import RateLimits
 from cloud.readings.embedded import EmbeddedStore
 from cloud.readings.mirror_influx import InfluxMirror
@@ -53,6 +55,8 @@ ROUTERS = (
     votes.router,
     savings.router,
     fund.router,
+    project_votes.router,
+    projects.router,
 )
 """Routers of the domain folders; add yours here."""
 

@@ -28,6 +28,13 @@ from gateway.wire.session import PATH_BATCHES
 BODY_BYTES_MAX = 1024 * 1024 + 64 * 1024
 """Largest request body [bytes]: a compressed batch at its limit, and room for a form."""
 
+LARGER_BODIES = (
+    ("/api/v1/projects/files", 4 * 1024 * 1024),
+    ("/projects/", 8 * 1024 * 1024 + 64 * 1024),
+)
+"""Beginnings of paths that take more: weather files, photos and invoices. What is behind them reads
+a body only after it knows who sends it."""
+
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
@@ -135,18 +142,21 @@ def _account(scope: Scope, method: str, status: int, duration_s: float, request_
 
 
 def _bounded(scope: Scope, receive: Receive) -> Receive:
+    size_max = next(
+        (size for start, size in LARGER_BODIES if scope["path"].startswith(start)), BODY_BYTES_MAX
+    )
     announced = Headers(scope=scope).get("content-length", "0")
-    too_much = announced.isdecimal() and int(announced) > BODY_BYTES_MAX
+    too_much = announced.isdecimal() and int(announced) > size_max
     taken = 0
 
     async def receive_bounded() -> Message:
         nonlocal taken
         if too_much:
-            raise BodyTooLarge(size_max=BODY_BYTES_MAX)
+            raise BodyTooLarge(size_max=size_max)
         message = await receive()
         taken += len(message.get("body", b""))
-        if taken > BODY_BYTES_MAX:
-            raise BodyTooLarge(size_max=BODY_BYTES_MAX)
+        if taken > size_max:
+            raise BodyTooLarge(size_max=size_max)
         return message
 
     return receive_bounded

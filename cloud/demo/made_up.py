@@ -314,20 +314,52 @@ PROJECTS = (
 )
 
 
-def project_table(project: MadeUpProject) -> dict[str, Any]:
-    """A project in the form that `solar-fund appraise` reads."""
-    return {
-        "id": project.project_id,
-        "name": project.name,
-        "currency": CURRENCY,
-        "site": {"timezone": ZONE},
-        "array": [
-            {
-                "peak_kw": project.kwp,
-                "tilt_deg": project.tilt_deg,
-                "azimuth_deg": project.azimuth_deg,
-            }
-        ],
-        "cost": {"capex": project.capex, "running_per_year": round(project.kwp * 14)},
-        "value": {"own_use_price_per_kwh": "0.26", "export_price_per_kwh": "0.07"},
-    }
+WINTER_PROJECTS = (
+    MadeUpProject(
+        project_id="mill-lane",
+        name="Mill Lane garages",
+        site="a row of nine garages",
+        kwp=2.9,
+        tilt_deg=12,
+        azimuth_deg=165,
+        capex=2_700,
+        words="The cable is there already, from the old workshop.",
+        liked_by=0.45,
+    ),
+    MadeUpProject(
+        project_id="tram-stop",
+        name="Tram stop shelters",
+        site="two shelters",
+        kwp=1.2,
+        tilt_deg=5,
+        azimuth_deg=200,
+        capex=1_500,
+        words="Everybody would see it every day.",
+        liked_by=0.38,
+    ),
+)
+"""Proposed after the first round was counted."""
+
+
+def project_file(project: MadeUpProject) -> str:
+    """A project as the file a member proposes (docs/formats/project.md)."""
+    return f"""id = "{project.project_id}"
+name = "{project.name}"
+currency = "{CURRENCY}"
+
+[site]
+timezone = "{ZONE}"
+
+[[array]]
+peak_kw = {project.kwp}
+tilt_deg = {project.tilt_deg}
+azimuth_deg = {project.azimuth_deg}
+
+[cost]
+capex = {project.capex}
+running_per_year = {round(project.kwp * 14)}
+
+[value]
+own_use_price_per_kwh = "0.26"
+export_price_per_kwh = "0.07"
+"""

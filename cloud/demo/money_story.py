@@ -1,37 +1,43 @@
-"""Settlement, vote and grant of the demo."""
+"""Settlement, projects, vote and grant of the demo."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import importlib.util
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
-from cloud.demo.made_up import CURRENCY, PROJECTS, MadeUpProject, project_table
+from cloud.demo.made_up import CURRENCY, MadeUpProject, project_file
 from cloud.demo.processes import DemoFault
 from cloud.demo.street import ZONE
 from cloud.demo.street_cloud import StreetCloud
-from cloud.fund.usecases import fund_state, pay_shares
+from cloud.fund.usecases import pay_shares
 from cloud.jobs import settlement as settling
+from cloud.jobs.count_votes import count_vote
 from cloud.jobs.settlement_run import Costs, RunOfMonth
 from cloud.members.roles import Person
+from cloud.projects.appraising import WEATHER, appraise_project, keep_file
+from cloud.projects.project_life import life_of
+from cloud.projects.repository import events_of
+from cloud.projects.signing import sign_for
+from cloud.projects.solar_votes import SolarVotePlan, open_prepared_vote, prepare_vote
+from cloud.projects.usecases import Proposal, propose_project, screen_project
 from cloud.savings.months import Month, work_out_month
-from cloud.votes.repository import ElectionRow, Project
-from cloud.votes.usecases import close_election, open_election
-from solar_fund.projects.appraisal import appraisal_report, appraise
-from solar_fund.projects.project_file import parse_project
-from solar_fund.projects.self_consumption import PooledLoad
-from solar_fund.projects.weather_files import WeatherYear, read_weather
-from solar_fund.voting.outcome import Outcome
+from cloud.votes.repository import ElectionRow, election_row
+from solar_fund.projects.lifecycle import MilestonePayment
 
 SHARE_MINOR = 22_000
 MONTHLY_COSTS_MINOR = 2_400
+WEATHER_FILE = "723170TYA.CSV"
 
 
-def call_for_shares(cloud: StreetCloud, households: Sequence[str], call: str) -> None:
+def call_for_shares(cloud: StreetCloud, members: Iterable[Person], call: str) -> None:
     """Every home pays a share into the fund."""
+    households = [person.household for person in members if person.household is not None]
     with cloud.services.database.transaction() as connection:
         pay_shares(
             connection,
@@ -77,49 +83,103 @@ def settle(cloud: StreetCloud, month_name: str, board: tuple[Person, Person]) ->
         )
 
 
-def weather_of_demo() -> WeatherYear:
+def weather_of_demo() -> bytes:
     """A typical year of Greensboro, North Carolina: the file that comes with pvlib."""
-    import pvlib
-
-    return read_weather(Path(pvlib.__file__).parent / "data" / "723170TYA.CSV")
-
-
-def appraised_projects(load: PooledLoad | None = None) -> list[Project]:
-    """Appraise the made-up projects, all with the same method, prices and weather file."""
-    weather = weather_of_demo()
-    return [_appraised(project, weather, load) for project in PROJECTS]
+    package = importlib.util.find_spec("pvlib")
+    if package is None or package.origin is None:
+        raise DemoFault("pvlib is not installed; install the extra: demo")
+    return (Path(package.origin).parent / "data" / WEATHER_FILE).read_bytes()
 
 
-def open_vote(
+def propose(
     cloud: StreetCloud,
-    projects: list[Project],
-    households: Sequence[str],
+    projects: Sequence[MadeUpProject],
+    members: Iterable[Person],
+    board: tuple[Person, Person],
+) -> None:
+    """Members propose projects, and one of the board lets them pass."""
+    for project, member in zip(projects, members, strict=False):
+        with cloud.services.database.transaction() as connection:
+            propose_project(
+                connection,
+                Proposal(
+                    name=project.name,
+                    site=project.site,
+                    words=project.words,
+                    plan_text=project_file(project),
+                ),
+                person=member,
+                currency=CURRENCY,
+                now=cloud.time.now(),
+            )
+            screen_project(
+                connection,
+                project.project_id,
+                words="The owner agrees, and the roof was looked at.",
+                person=board[0],
+                now=cloud.time.now(),
+            )
+
+
+def begin_round(
+    cloud: StreetCloud,
+    projects: Sequence[MadeUpProject],
+    board: tuple[Person, Person],
     *,
-    election_id: str,
-    title: str,
+    season: str,
     closes_at: datetime,
     seed: int,
 ) -> ElectionRow:
-    """Open a vote on what the fund holds; the lot for ties is drawn now."""
-    now = cloud.time.now()
+    """The board appraises projects, all in one way; one prepares the vote, the other opens it."""
+    _appraise(cloud, projects, board[1])
+    now, election_id = cloud.time.now(), f"{season}-round"
+    plan = SolarVotePlan(
+        title=f"{season.title()} solar round",
+        closes_at=closes_at,
+        project_ids=tuple(project.project_id for project in projects),
+        quorum=Fraction(1, 4),
+        election_id=election_id,
+    )
     with cloud.services.database.transaction() as connection:
-        election = ElectionRow(
-            election_id=election_id,
-            title=title,
-            opens_at=now,
-            closes_at=closes_at,
-            budget_minor=fund_state(connection, CURRENCY, now).available_minor,
+        prepare_vote(connection, plan, person=board[0], now=now)
+        return open_prepared_vote(
+            connection,
+            election_id,
+            person=board[1],
             currency=CURRENCY,
-            quorum=len(households) // 4,
-            roll_size=len(households),
+            now=now,
             lot_seed=f"{seed}/{election_id}",
         )
-        open_election(connection, election, projects, list(households), now=now)
-    return election
+
+
+def _appraise(cloud: StreetCloud, projects: Sequence[MadeUpProject], person: Person) -> None:
+    database = cloud.services.database
+    weather = keep_file(
+        database,
+        kind=WEATHER,
+        name=WEATHER_FILE,
+        content=weather_of_demo(),
+        person=person,
+        now=cloud.time.now(),
+    )
+    for project in projects:
+        appraise_project(
+            database,
+            project.project_id,
+            weather_sha256=weather.sha256,
+            load_sha256=None,
+            person=person,
+            now=cloud.time.now(),
+        )
 
 
 def cast_ballots(
-    cloud: StreetCloud, election_id: str, people: Mapping[str, Person], *, seed: int
+    cloud: StreetCloud,
+    election_id: str,
+    projects: Sequence[MadeUpProject],
+    people: Mapping[str, Person],
+    *,
+    seed: int,
 ) -> int:
     """Most members vote through the page, as browsers do; returns how many ballots were cast."""
     dice = np.random.default_rng((seed, 7))
@@ -127,7 +187,7 @@ def cast_ballots(
     for person in people.values():
         if dice.random() < 0.15:
             continue
-        approvals = [project.project_id for project in PROJECTS if dice.random() < project.liked_by]
+        approvals = [project.project_id for project in projects if dice.random() < project.liked_by]
         with cloud.browser_of(person) as browser:
             answer = browser.post(f"/votes/{election_id}/ballot", data={"approve": approvals})
         if answer.status_code >= 400:
@@ -136,32 +196,33 @@ def cast_ballots(
     return cast
 
 
-def count(cloud: StreetCloud, election_id: str) -> Outcome:
-    """Count a vote and set its grants aside."""
+def count(cloud: StreetCloud, election_id: str) -> list[str]:
+    """What a vote bought; counts it, unless the server's own chore was faster."""
     with cloud.services.database.transaction() as connection:
-        return close_election(connection, election_id, now=cloud.time.now())
+        election = election_row(connection, election_id)
+        if election is not None and election.closed_at is None:
+            count_vote(connection, election_id, now=cloud.time.now())
+        election = election_row(connection, election_id)
+    if election is None or election.result is None:
+        raise DemoFault(f"the vote {election_id} was not counted")
+    return list(election.result["selected"])
 
 
-def _appraised(project: MadeUpProject, weather: WeatherYear, load: PooledLoad | None) -> Project:
-    plan = parse_project(project_table(project))
-    report = appraisal_report(appraise(plan, weather, load))
-    return Project(
-        project_id=project.project_id,
-        name=project.name,
-        cost_minor=project.capex * 100,
-        facts={
-            "kwp": project.kwp,
-            "site": project.site,
-            "words": project.words,
-            "annual_energy_kwh": report["annual_energy_kwh"],
-            "p90_energy_kwh": report["annual_energy_p90_kwh"],
-            "monthly_energy_kwh": report["monthly_energy_kwh"],
-            "payback_years": report["payback_years"],
-            "irr": report["irr"],
-            "npv_minor": report["npv_minor"],
-            "self_consumption_share": report["self_consumption_share"],
-        },
-    )
+def pay_first_milestone(
+    cloud: StreetCloud, project_id: str, board: tuple[Person, Person]
+) -> MilestonePayment:
+    """Two of the board sign for the contract, and the first part of the grant is paid."""
+    with cloud.services.database.transaction() as connection:
+        for person in board:
+            sign_for(
+                connection,
+                project_id,
+                act="contract signed",
+                evidence=_evidence(f"contract for {project_id}"),
+                person=person,
+                now=cloud.time.now(),
+            )
+        return life_of(events_of(connection, project_id)).payments[0]
 
 
 def _evidence(what: str) -> str:

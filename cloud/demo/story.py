@@ -16,7 +16,7 @@ from cloud.demo import money_story, real_homes, requests_story, tender_story
 from cloud.demo.aside import Aside
 from cloud.demo.cuttable_line import CuttableLine
 from cloud.demo.figures import Figures, gather
-from cloud.demo.made_up import FIRMS, OLD_TARIFFS
+from cloud.demo.made_up import FIRMS, OLD_TARIFFS, PROJECTS, WINTER_PROJECTS
 from cloud.demo.neighbours import (
     LiveFeed,
     Neighbour,
@@ -105,6 +105,7 @@ class Street:
     feed: LiveFeed | None = None
     cells: int = 0
     released: Released = field(init=False)
+    chosen: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Lay out the calendar and the street."""
@@ -343,29 +344,26 @@ class Street:
 
     def settle_and_vote(self) -> None:
         """A month's savings, the split, a vote, and the grant."""
-        households = [_household(person) for person in self.members.values()]
-        money_story.call_for_shares(self.cloud, households, "founding")
+        money_story.call_for_shares(self.cloud, self.members.values(), "founding")
         settled = money_story.settle(self.cloud, self.month, self.board)
         self.say(
             f"Settled {self.month} on metered use: {money(settled.saving_minor, 'EUR')} saved by "
             f"{settled.homes} homes; {money(settled.fund_minor, 'EUR')} to the solar fund, "
             f"{money(settled.pocket_minor, 'EUR')} to pockets. Two of the board signed"
         )
-        projects = money_story.appraised_projects()
-        election = money_story.open_vote(
+        money_story.propose(self.cloud, PROJECTS, self.members.values(), self.board)
+        election = money_story.begin_round(
             self.cloud,
-            projects,
-            households,
-            election_id="autumn-round",
-            title="Autumn solar round",
+            PROJECTS,
+            self.board,
+            season="autumn",
             closes_at=self.time.in_machine_seconds(self._vote_open_s()),
             seed=self.plan.seed,
         )
+        self.say(f"{len(PROJECTS)} projects, proposed by members, screened and appraised")
+        voters = {str(key): person for key, person in self.members.items()}
         cast = money_story.cast_ballots(
-            self.cloud,
-            election.election_id,
-            {str(key): person for key, person in self.members.items()},
-            seed=self.plan.seed,
+            self.cloud, election.election_id, PROJECTS, voters, seed=self.plan.seed
         )
         self.say(
             f"Vote on {money(election.budget_minor, 'EUR')}: {cast} of {election.roll_size} voted"
@@ -376,12 +374,13 @@ class Street:
             self.processes,
             timeout_s=120,
         )
-        outcome = money_story.count(self.cloud, election.election_id)
-        self.say(
-            "Equal shares bought "
-            + (", ".join(outcome.selected) or "nothing")
-            + "; their grants are set aside in the ledger"
-        )
+        self.chosen = money_story.count(self.cloud, election.election_id)
+        bought = ", ".join(self.chosen) or "nothing"
+        self.say(f"Equal shares bought {bought}; their grants are set aside in the ledger")
+        for project_id in self.chosen[:1]:
+            paid = money_story.pay_first_milestone(self.cloud, project_id, self.board)
+            paid_text = money(paid.amount_minor, "EUR")
+            self.say(f"Two of the board signed for the contract of {project_id}: {paid_text} paid")
 
     def _vote_open_s(self) -> float:
         """Long enough for everybody to vote, however slow the machine is [machine seconds]."""
@@ -403,19 +402,22 @@ class Street:
         tender_story.play_rounds(
             self.cloud, tender, self.suppliers, self.board[0], rounds=2, say=self.say
         )
-        households = [_household(person) for person in self.members.values()]
-        money_story.call_for_shares(self.cloud, households, "second call")
-        election = money_story.open_vote(
+        money_story.call_for_shares(self.cloud, self.members.values(), "second call")
+        money_story.propose(self.cloud, WINTER_PROJECTS, list(self.members.values()), self.board)
+        both = (*PROJECTS, *WINTER_PROJECTS)
+        paper = [project for project in both if project.project_id not in self.chosen]
+        election = money_story.begin_round(
             self.cloud,
-            money_story.appraised_projects(),
-            households,
-            election_id="winter-round",
-            title="Winter solar round",
+            paper,
+            self.board,
+            season="winter",
             closes_at=self.time.now() + timedelta(days=7),
             seed=self.plan.seed,
         )
         others = {str(key): person for key, person in self.members.items() if key != VISITOR_HOME}
-        money_story.cast_ballots(self.cloud, election.election_id, others, seed=self.plan.seed + 1)
+        money_story.cast_ballots(
+            self.cloud, election.election_id, paper, others, seed=self.plan.seed + 1
+        )
         self.requester = requests_story.leave_open(
             self.cloud, list(others.values())[:9], self.board, self.window.start, self.window.end
         )

@@ -13,6 +13,7 @@ from cloud.members import repository as members
 from cloud.negotiations import repository as negotiations
 from cloud.notices import repository as notices
 from cloud.profiles import repository as profiles
+from cloud.projects import repository as projects
 from cloud.savings import repository as savings
 from cloud.transparency import repository as transparency
 from cloud.votes import repository as votes
@@ -28,6 +29,7 @@ REPOSITORIES = (
     negotiations,
     notices,
     profiles,
+    projects,
     savings,
     transparency,
     votes,

@@ -7,8 +7,6 @@ nobody can change the question afterwards.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import secrets
 from collections.abc import Mapping
@@ -24,7 +22,7 @@ from cloud.fund.usecases import parameters_in_force, proposed_parameters
 from cloud.members.repository import memberships
 from cloud.transparency.usecases import record
 from cloud.votes import repository
-from cloud.votes.publication import keep_published
+from cloud.votes.publication import keep_published, paper_hash
 from cloud.votes.repository import POLICY, SLATE, ElectionRow
 from cloud.votes.usecases import (
     CastReceipt,
@@ -332,12 +330,6 @@ def _open(
         at=now,
     )
     return election
-
-
-def paper_hash(paper: Mapping[str, Any]) -> str:
-    """SHA-256 over question and rule in canonical JSON, hex; it is in the log from the opening."""
-    written = json.dumps(paper, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(written.encode()).hexdigest()
 
 
 def _check_times(plan: VotePlan, now: datetime) -> None:

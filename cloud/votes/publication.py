@@ -37,33 +37,14 @@ def published_content(
         ballots: Every ballot that counts.
         result: The count as announced.
     """
-    options = options_of(election)
+    rule = rule_of(election)
+    if result.get("quorum_reached") is False:
+        rule["quorum_votes"] = election.quorum
     return published_vote(
         election_id=election.election_id,
         kind="projects",
-        question={
-            "text": election.title,
-            "projects": [
-                {
-                    "id": project.project_id,
-                    "cost": project.cost_minor,
-                    "name": project.name,
-                    "group": "",
-                }
-                for project in projects
-            ],
-            "budget": election.budget_minor,
-            "currency": election.currency,
-            "vote_type": "approval",
-        },
-        rule={
-            "name": "equal-shares",
-            "utility": options.utility,
-            "completion": options.completion,
-            "stop": options.stop,
-            "then": options.then,
-            "increment": str(options.increment),
-        },
+        question=question_of(election, projects),
+        rule=rule,
         ballots=[(row.ballot, row.nonce) for row in ballots],
         roll_size=election.roll_size,
         lot=election.lot,
@@ -85,16 +66,65 @@ def keep_published(connection: Connection, election_id: str, content: Mapping[st
     return sha256
 
 
+def question_of(election: ElectionRow, projects: list[Project]) -> dict[str, Any]:
+    """What is on the paper of a vote on projects, as it is published; amounts in minor units."""
+    groups = (election.paper or {}).get("groups", {})
+    return {
+        "text": election.title,
+        "projects": [
+            {
+                "id": project.project_id,
+                "cost": project.cost_minor,
+                "name": project.name,
+                "group": groups.get(project.project_id, ""),
+            }
+            for project in projects
+        ],
+        "budget": election.budget_minor,
+        "currency": election.currency,
+        "vote_type": "approval",
+    }
+
+
+def rule_of(election: ElectionRow) -> dict[str, Any]:
+    """How a vote on projects is counted, as it is published; usual where the board chose nothing.
+
+    Usual are cost utilities, slices raised by a whole unit, then most votes.
+    """
+    usual: dict[str, Any] = {
+        "name": "equal-shares",
+        "utility": "cost",
+        "completion": "add1",
+        "stop": "exhaustive",
+        "then": "utilitarian",
+        "increment": "100",
+    }
+    if election.paper is None:
+        # As it was published before the paper was kept; what is in the log must not change.
+        return usual
+    chosen: dict[str, Any] = election.paper["rule"]
+    return usual | chosen | {"quorum_votes": election.quorum}
+
+
 def options_of(election: ElectionRow) -> SharesOptions:
-    """How the co-op counts: cost utilities, slices raised by a whole unit, then most votes."""
+    """The options of the counting rule of a vote on projects."""
+    rule = rule_of(election)
     return SharesOptions(
-        utility="cost",
-        completion="add1",
-        stop="exhaustive",
-        then="utilitarian",
-        increment=Fraction(100),
+        utility=rule["utility"],
+        completion=rule["completion"],
+        stop=rule["stop"],
+        then=rule["then"],
+        increment=Fraction(rule["increment"]),
+        must_fund=tuple(rule.get("must_fund", ())),
+        min_support=int(rule.get("min_support", 0)),
         lot=election.lot,
     )
+
+
+def paper_hash(paper: Mapping[str, Any]) -> str:
+    """SHA-256 over question and rule in canonical JSON, hex; it is in the log from the opening."""
+    written = json.dumps(paper, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(written.encode()).hexdigest()
 
 
 def published_file(connection: Connection, election_id: str) -> bytes:

@@ -17,7 +17,14 @@ from cloud.errors import BadInput, NotAllowed, NotFound, StateConflict
 from cloud.fund.usecases import reserve_grant
 from cloud.transparency.usecases import record
 from cloud.votes import repository
-from cloud.votes.publication import keep_published, options_of, published_content
+from cloud.votes.publication import (
+    keep_published,
+    options_of,
+    paper_hash,
+    published_content,
+    question_of,
+    rule_of,
+)
 from cloud.votes.repository import BallotRow, ElectionRow, Project
 from solar_fund.errors import FundError
 from solar_fund.voting.ballots import Ballot, BallotProject, Election
@@ -62,8 +69,8 @@ def open_election(
     roll: list[str],
     *,
     now: datetime,
-) -> None:
-    """Open a vote on projects.
+) -> ElectionRow:
+    """Open a vote on projects; returns it with its lot.
 
     The lot for ties is drawn from a seed before the first ballot, and seed and order go into the
     log with the paper, so that nobody can choose it by the ballots and anyone can draw it again. An
@@ -86,13 +93,19 @@ def open_election(
         kind="vote.opened",
         facts={
             "budget_minor": election.budget_minor,
+            "closes_at": election.closes_at.isoformat(),
             "election": election.election_id,
             "lot": list(election.lot),
             "lot_seed": election.lot_seed,
+            "paper_sha256": paper_hash(
+                {"question": question_of(election, projects), "rule": rule_of(election)}
+            ),
+            "quorum_votes": election.quorum,
             "roll": len(roll),
         },
         at=now,
     )
+    return election
 
 
 def _with_lot(election: ElectionRow, names: list[str]) -> ElectionRow:
@@ -222,30 +235,34 @@ def own_ballot(
     return None if row is None else (json.loads(row.ballot), row.receipt)
 
 
-def close_election(connection: Connection, election_id: str, *, now: datetime) -> Outcome:
+def close_election(connection: Connection, election_id: str, *, now: datetime) -> Outcome | None:
     """Count a vote on projects, publish its ballots' root, and set the winners' grants aside.
+
+    Below the quorum it is closed all the same, and nothing is bought: the ballots are published, so
+    that everybody can see that theirs was in the box.
+
+    Returns:
+        The outcome; None below the quorum.
 
     Raises:
         NotFound: No such vote on projects.
-        StateConflict: It has not closed, it was counted, or fewer ballots than the quorum were
-            cast.
+        StateConflict: It has not closed, it was counted, or the fund cannot pay what won.
     """
     election = ready_to_count(connection, election_id, kinds=(repository.PROJECTS,), now=now)
     ballots = repository.ballots_in_box(connection, election_id)
-    if len(ballots) < election.quorum:
-        raise StateConflict(
-            f"{len(ballots)} ballots were cast, the quorum is {election.quorum}: no result binds"
-        )
     projects = repository.projects_of(connection, election_id)
-    paper = counted_election(election, projects, ballots)
+    outcome: Outcome | None = None
     try:
-        outcome = equal_shares(paper, options_of(election))
         listed = publish(election_id, [(row.ballot, row.nonce) for row in ballots])
-        by_votes = greedy(paper, lot=election.lot)
+        if not ballots or len(ballots) < election.quorum:
+            result = _no_result(election, len(ballots))
+        else:
+            paper = counted_election(election, projects, ballots)
+            outcome = equal_shares(paper, options_of(election))
+            result = _result(outcome, greedy(paper, lot=election.lot))
     except FundError as fault:
         raise StateConflict(f"the vote {election_id} cannot be counted: {fault}") from fault
     root = listed.root.hex()
-    result = _result(outcome, by_votes)
     repository.close_election_row(
         connection,
         election_id,
@@ -264,12 +281,13 @@ def close_election(connection: Connection, election_id: str, *, now: datetime) -
             "ballots_root": root,
             "election": election_id,
             "published_sha256": published_sha256,
-            "selected": list(outcome.selected),
+            "quorum_reached": outcome is not None,
+            "selected": list(result["selected"]),
         },
         at=now,
     )
     costs = {project.project_id: project.cost_minor for project in projects}
-    for project_id in outcome.selected:
+    for project_id in result["selected"]:
         reserve_grant(
             connection,
             election_id=election_id,
@@ -353,12 +371,14 @@ def counted_election(
 
     Amounts are in minor units.
     """
+    groups = (election.paper or {}).get("groups", {})
     return Election(
         projects=tuple(
             BallotProject(
                 project_id=project.project_id,
                 cost=Fraction(project.cost_minor),
                 name=project.name,
+                group=groups.get(project.project_id, ""),
             )
             for project in projects
         ),
@@ -369,6 +389,17 @@ def counted_election(
         currency=election.currency,
         meta={"description": election.title},
     )
+
+
+def _no_result(election: ElectionRow, ballots: int) -> dict[str, Any]:
+    return {
+        "selected": [],
+        "cost": 0,
+        "budget": election.budget_minor,
+        "voters": ballots,
+        "quorum_votes": election.quorum,
+        "quorum_reached": False,
+    }
 
 
 def _result(outcome: Outcome, by_votes: Outcome) -> dict[str, Any]:

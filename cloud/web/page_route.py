@@ -39,6 +39,9 @@ class PageRoute(APIRoute):
                 return problem_page(request, status, str(fault))
             except RequestValidationError:
                 return problem_page(request, 422, "Some fields of this form cannot be taken.")
+            finally:
+                # Files of a form lie on the disk until somebody closes them.
+                await request.close()
 
         return answer
 

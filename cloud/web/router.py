@@ -11,6 +11,8 @@ from cloud.web import (
     board_pages,
     data_request_pages,
     member_pages,
+    project_pages,
+    project_vote_pages,
     record_pages,
     sign_in_pages,
     tariff_pages,
@@ -35,7 +37,7 @@ def add_pages(app: FastAPI, settings: Settings) -> None:
     )
     app.add_exception_handler(HTTPException, answer_http_fault)
     router = APIRouter()
-    # Pages that open votes come first: `/votes/new` is no vote.
+    # Pages that open votes come first: `/votes/new` is no vote, `/projects/votes` no project.
     for part in (
         sign_in_pages,
         member_pages,
@@ -44,6 +46,8 @@ def add_pages(app: FastAPI, settings: Settings) -> None:
         data_request_pages,
         vote_opening_pages,
         vote_pages,
+        project_vote_pages,
+        project_pages,
         record_pages,
     ):
         router.include_router(part.router)

@@ -32,6 +32,7 @@ class Who:
 MEMBER_MENU = (
     MenuItem(href="/home", label="Home"),
     MenuItem(href="/votes", label="Votes"),
+    MenuItem(href="/projects", label="Projects"),
     MenuItem(href="/data-use", label="Data use"),
     MenuItem(href="/fund", label="Solar fund"),
     MenuItem(href="/log", label="Log"),
@@ -40,6 +41,7 @@ BOARD_MENU = (
     MenuItem(href="/board", label="Negotiations"),
     MenuItem(href="/fund", label="Solar fund"),
     MenuItem(href="/votes", label="Votes"),
+    MenuItem(href="/projects", label="Projects"),
     MenuItem(href="/data-requests", label="Data requests"),
     MenuItem(href="/log", label="Log"),
 )
@@ -50,6 +52,7 @@ REQUESTER_MENU = (
 AUDITOR_MENU = (
     MenuItem(href="/fund", label="Solar fund"),
     MenuItem(href="/votes", label="Votes"),
+    MenuItem(href="/projects", label="Projects"),
     MenuItem(href="/data-requests", label="Data requests"),
     MenuItem(href="/log", label="Log"),
 )

@@ -48,7 +48,15 @@ def get_vote(
     with services.database.reading() as connection:
         election = find_election(connection, election_id)
         view: VoteView | PolicyView = (
-            gather_vote(connection, election_id, household=household, token=token, now=now)
+            gather_vote(
+                connection,
+                election_id,
+                household=household,
+                token=token,
+                now=now,
+                may_see_projects=session is not None
+                and session.person.has(Role.MEMBER, Role.BOARD, Role.AUDITOR),
+            )
             if election.kind == repository.PROJECTS
             else gather_policy(connection, election, token=token, now=now)
         )

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from cloud.errors import NotFound
+from cloud.projects.repository import held_up, project_row
 from cloud.votes import repository, usecases
 from cloud.votes.publication import content_of
 from cloud.votes.repository import ElectionRow, Project
@@ -31,6 +32,7 @@ class ProjectCard:
     bars: Sequence[Bar]
     roof: RoofPlan
     is_chosen: bool
+    has_page: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,8 @@ class VoteView:
     receipt: str
     chosen: Sequence[str]
     result: ResultView | None
+    no_result: str
+    rules: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +131,8 @@ def vote_line(election: ElectionRow, now: datetime) -> VoteLine:
         state = "open" if is_open else "opens later" if now < election.opens_at else "to be counted"
     elif election.kind == repository.POLICY:
         state = "passed" if (election.result or {})["passed"] else "not passed"
+    elif (election.result or {}).get("quorum_reached") is False:
+        state = "no quorum"
     else:
         state = "counted"
     return VoteLine(election=election, about=about, state=state, is_open=is_open)
@@ -172,6 +178,7 @@ def gather_vote(
     household: str | None,
     token: str | None,
     now: datetime,
+    may_see_projects: bool = False,
 ) -> VoteView:
     """Gather the page of one vote for one member.
 
@@ -195,14 +202,63 @@ def gather_vote(
                 bars=month_bars(project.facts["monthly_energy_kwh"]),
                 roof=roof_plan(project.project_id, float(project.facts["kwp"])),
                 is_chosen=project.project_id in chosen,
+                has_page=may_see_projects
+                and project_row(connection, project.project_id) is not None,
             )
             for project in projects
         ],
         turnout=repository.turnout(connection, election_id),
         receipt=receipt,
         chosen=chosen,
-        result=gather_result(connection, election, receipt) if election.closed_at else None,
+        result=None
+        if election.closed_at is None or _lacks_quorum(election)
+        else gather_result(connection, election, receipt),
+        no_result=_why_no_result(connection, election, now),
+        rules=rules_in_words(election, {one.project_id: one.name for one in projects}),
     )
+
+
+def _lacks_quorum(election: ElectionRow) -> bool:
+    return (election.result or {}).get("quorum_reached") is False
+
+
+def _why_no_result(connection: Connection, election: ElectionRow, now: datetime) -> str:
+    if election.result is not None and _lacks_quorum(election):
+        return (
+            f"{election.result['voters']} of {election.roll_size} voted, {election.quorum} were "
+            "needed. Nothing was bought; the money stays in the fund, and the projects may stand "
+            "in the next vote."
+        )
+    if election.closed_at is None and now >= election.closes_at:
+        reason = held_up(connection, election.election_id)
+        if reason is None:
+            return "The time is over. The server counts within a minute."
+        return f"The time is over, but it cannot be counted yet: {reason}. It is tried again."
+    return ""
+
+
+def rules_in_words(election: ElectionRow, names: Mapping[str, str]) -> list[str]:
+    """What the board chose beyond the usual way of counting, in sentences."""
+    paper = election.paper or {}
+    rule, groups = paper.get("rule", {}), paper.get("groups", {})
+    said = []
+    if paper.get("carry_over_minor"):
+        said.append("What the last vote left over is part of the money.")
+    if rule.get("utility") == "cardinality":
+        said.append("Each project counts one to a supporter, whatever it costs.")
+    if rule.get("completion") == "none":
+        said.append("Slices are not raised when money is left.")
+    if rule.get("then") == "none":
+        said.append("What the slices leave over stays in the fund.")
+    if rule.get("must_fund"):
+        must = ", ".join(names[one] for one in rule["must_fund"] if one in names)
+        said.append(f"Paid first, before the rest is shared: {must}.")
+    if rule.get("min_support"):
+        said.append(f"A project needs at least {rule['min_support']} supporters.")
+    for group in sorted(set(groups.values())):
+        members = ", ".join(names[one] for one in sorted(groups) if groups[one] == group)
+        said.append(f"At most one of these is bought ({group}): {members}.")
+    return said
 
 
 def gather_result(connection: Connection, election: ElectionRow, receipt: str) -> ResultView:
@@ -244,7 +300,9 @@ def _bought(
     step: Mapping[str, Any], names: Mapping[str, str], spent: float, budget: float
 ) -> StepLine:
     share = step["share"]
-    if share is None:
+    if step["kind"] == "must fund":
+        text = f"{step['supporters']} supporters; paid first, before the rest was shared."
+    elif share is None:
         text = f"{step['supporters']} supporters; bought with what was left, most votes first."
     elif step["gave_all_left"]:
         text = (
@@ -274,6 +332,8 @@ def _not_bought(loss: Mapping[str, Any], names: Mapping[str, str]) -> StepLine:
         "over the budget": "had enough support, but it would overspend the fund",
         "no supporters": "nobody supported it",
         "ranked too low": "others were ahead",
+        "another of its group won": "another of its group was bought",
+        "below minimum support": f"{loss['votes_missing']} short of the least support",
     }.get(loss["reason"], str(loss["reason"]))
     return StepLine(
         name=names[loss["project"]],

@@ -29,7 +29,8 @@ Milestone = Literal["contract signed", "installed", "metered for a month"]
 NEXT: Mapping[State, frozenset[State]] = {
     "proposed": frozenset({"screened", "rejected"}),
     "screened": frozenset({"appraised", "rejected"}),
-    "appraised": frozenset({"voted", "rejected"}),
+    # A wrong file or newly funded roofs ask for a new appraisal; the last one counts.
+    "appraised": frozenset({"appraised", "voted", "rejected"}),
     # A project that did not win may stand again after a new appraisal.
     "voted": frozenset({"granted", "appraised", "rejected"}),
     "granted": frozenset({"built", "lapsed"}),

@@ -21,7 +21,7 @@ from solar_fund.voting.phragmen import phragmen
 from solar_fund.voting.policy import PolicyRule, decide_anonymous, quorum_votes
 from solar_fund.voting.quadratic import CREDITS_DEFAULT, quadratic_slate
 from solar_fund.voting.receipts import BallotList, InclusionProof, canonical_ballot, publish
-from solar_fund.voting.report import outcome_report, stv_report
+from solar_fund.voting.report import outcome_report, plain_number, stv_report
 from solar_fund.voting.stv import scottish_stv
 from solar_fund.voting.tie_break import draw_lot
 
@@ -291,6 +291,16 @@ def _count_projects(
         ranks_max=question.get("ranks_max", 0),
     )
     name, lot = options.pop("name"), tuple(content["lot"])
+    quorum = int(options.pop("quorum_votes", 0))
+    if len(ballots) < quorum:
+        return {
+            "selected": [],
+            "cost": 0,
+            "budget": plain_number(election.budget),
+            "voters": len(ballots),
+            "quorum_votes": quorum,
+            "quorum_reached": False,
+        }
     if name == "greedy":
         return outcome_report(greedy(election, utility=options.get("utility", "cost"), lot=lot))
     if name == "phragmen":

@@ -33,10 +33,21 @@ MEMBER_PAGES = (
     "/data-use",
     "/votes/autumn-round",
     "/votes/autumn-round/recount",
+    "/projects",
+    "/projects/new",
+    "/projects/linden-school",
     "/fund",
     "/log",
 )
-BOARD_PAGES = ("/board/tender-a", "/board/tender-b", "/data-requests", "/votes/new")
+BOARD_PAGES = (
+    "/projects",
+    "/projects/linden-school",
+    "/projects/votes/new",
+    "/board/tender-a",
+    "/board/tender-b",
+    "/data-requests",
+    "/votes/new",
+)
 OPEN_PAGES = ("/sign-in", "/docs", "/log")
 WIDTHS = (1280, 390)
 BUDGET_BYTES = {"/home": 120_000, "/board/tender-b": 150_000}

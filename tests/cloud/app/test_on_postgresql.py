@@ -17,8 +17,10 @@ from sqlalchemy.exc import DatabaseError
 from cloud.consents import repository as consents
 from cloud.database import Database
 from cloud.fund.repository import voted_parameters
-from cloud.fund.usecases import parameters_in_force
+from cloud.fund.usecases import fund_state, parameters_in_force
+from cloud.jobs.count_votes import count_due_votes
 from cloud.migrations.run import migrate, missing_steps
+from cloud.projects import repository as projects
 from cloud.transparency import repository as log_repository
 from cloud.transparency.audit import audit
 from cloud.transparency.usecases import record
@@ -28,6 +30,7 @@ from gateway.wire.session import KnownConsent
 from tests.cloud.coop_builder import START, HomeGateway, open_coop
 from tests.cloud.data_requests.request_builder import SETTINGS, asking_in
 from tests.cloud.postgres_cluster import postgres_cluster
+from tests.cloud.projects.project_builder import Fundable
 from tests.cloud.votes.policy_builder import cast, count, facts_of, members_of, open_policy
 
 pytestmark = [
@@ -85,6 +88,39 @@ def test_the_whole_way_of_a_consent_and_its_readings(coop):
     with coop.services.database.reading() as connection:
         found = audit(connection)
     assert (found.faults, found.consent_events) == ((), 3)
+
+
+def test_a_project_is_voted_for_paid_and_kept(coop, monkeypatch):
+    monkeypatch.setattr("cloud.chores.count_due_votes", lambda *_: 0)
+    fundable = Fundable(coop=coop)
+    fundable.appraised("school")
+    fundable.prepare("school")
+    fundable.open()
+    fundable.vote(["school"])
+    coop.clock.turn(days=8)
+    database = coop.services.database
+    counted = []
+    threads = [
+        threading.Thread(target=lambda: counted.append(count_due_votes(database, coop.clock())))
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(counted) == 1
+    fundable.pay("contract signed")
+    fundable.pay("lapse")
+    with database.reading() as connection:
+        state = fund_state(connection, "EUR", coop.clock())
+        assert (state.projects_minor, state.granted_minor) == (45_000, 0)
+        assert audit(connection).faults == ()
+    for table in (projects.solar_projects, projects.project_events, projects.project_files):
+        with (
+            pytest.raises(DatabaseError, match="never changed or deleted"),
+            database.transaction() as connection,
+        ):
+            connection.execute(delete(table))
 
 
 @pytest.mark.parametrize("table", [consents.consent_events, log_repository.log_entries])

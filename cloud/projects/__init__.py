@@ -1,0 +1,1 @@
+"""Solar projects from proposal to the last metered month."""
