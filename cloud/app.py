@@ -25,6 +25,7 @@ from cloud.ingest.senders import Senders
 from cloud.keys import load_or_make_keys
 from cloud.members import endpoints as members
 from cloud.migrations.run import migrate_empty, require_current
+from cloud.negotiations import board_endpoints
 from cloud.negotiations import endpoints as negotiations
 from cloud.notices.mailers import mailer_for
 from cloud.notices.ports import Mailer
@@ -51,6 +52,7 @@ ROUTERS = (
     data_requests.router,
     transparency.router,
     negotiations.router,
+    board_endpoints.router,
     profiles.router,
     votes.router,
     savings.router,

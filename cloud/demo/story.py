@@ -38,7 +38,7 @@ from cloud.demo.street_cloud import GROUP_MIN_OUTSIDE, StoryTime, StreetCloud
 from cloud.demo.tender_story import Window
 from cloud.members.roles import Person, Role
 from cloud.members.usecases import add_member, add_person
-from cloud.profiles.release import Released
+from cloud.negotiations.released_load import load_rows
 from cloud.savings.usecases import OLD, set_tariff
 from cloud.web.formats import money, number
 from gateway.wire.reading import Purpose
@@ -104,7 +104,6 @@ class Street:
     tasmota: TasmotaMeter | None = None
     feed: LiveFeed | None = None
     cells: int = 0
-    released: Released = field(init=False)
     chosen: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -307,20 +306,19 @@ class Street:
         if not reasons:
             raise DemoFault("every quarter hour of the year passed the privacy floor")
         self.say(f"Asked for every quarter hour of the year: refused. {reasons[0]}")
-        released = tender_story.release_profile(self.cloud, self.board, self.window)
-        self.released = released
-        self.cells = len(released.frame)
-        self.say(
-            f"Released instead: {self.cells} cells of typical days ({released.step}) of "
-            f"{released.homes} homes; the demo lets sums of {GROUP_MIN_OUTSIDE} homes out"
-        )
         tender = tender_story.open_street_tender(
             self.cloud,
-            released,
+            self.board,
             self.window,
             tender_id="tender-a",
             title="Tender A",
             seed=self.plan.seed,
+        )
+        self.cells = sum(1 for _ in load_rows(tender.load))
+        self.say(
+            f"Released instead, with two of the board: {self.cells} cells of typical days "
+            f"({tender.load['step']}) of {tender.load['homes']} homes; the demo lets sums of "
+            f"{GROUP_MIN_OUTSIDE} homes out"
         )
         self.say(
             f"Tender: {tender.homes} homes pay {money(tender.old_minor, tender.currency)} a year now; "
@@ -393,7 +391,7 @@ class Street:
         """For a visitor: a tender in its second round, and a vote that is open for a week."""
         tender = tender_story.open_street_tender(
             self.cloud,
-            self.released,
+            self.board,
             self.window,
             tender_id="tender-b",
             title="Tender B",

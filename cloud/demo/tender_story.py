@@ -25,14 +25,14 @@ from cloud.demo.street_cloud import StreetCloud
 from cloud.errors import ReleaseRefused
 from cloud.members.roles import Person
 from cloud.negotiations import repository
-from cloud.negotiations.pricing import TenderPlan, read_mandate
-from cloud.negotiations.released_load import load_of
+from cloud.negotiations.preparing import approve_tender, prepare_tender
+from cloud.negotiations.pricing import read_mandate
 from cloud.negotiations.repository import StoredOffer, Tender
-from cloud.negotiations.usecases import open_tender, talk_with
-from cloud.profiles.eligibility import consenting_homes
+from cloud.negotiations.tender_draft import TenderDraft
+from cloud.negotiations.usecases import talk_with
 from cloud.profiles.privacy_floor import Audience
-from cloud.profiles.release import Asked, Released
-from cloud.profiles.usecases import release_group_profile, release_typical_day
+from cloud.profiles.release import Asked
+from cloud.profiles.usecases import release_group_profile
 from gateway.wire.reading import Purpose, Quantity
 from tariff_bargainer.bargaining.counter_offer import Advice, Party, Status, advise
 from tariff_bargainer.bargaining.simulated_supplier import SimulatedSupplier
@@ -77,37 +77,22 @@ def ask_too_much(cloud: StreetCloud, board: tuple[Person, Person], window: Windo
     return []
 
 
-def release_profile(cloud: StreetCloud, board: tuple[Person, Person], window: Window) -> Released:
-    """Release typical days, as fine as the privacy floor allows."""
-    services = cloud.services
-    return release_typical_day(
-        services.database,
-        services.store,
-        _asked(board, window, may_be_coarser=True),
-        privacy=services.settings.privacy,
-        now=cloud.time.now(),
-    )
-
-
 def open_street_tender(
-    cloud: StreetCloud, released: Released, window: Window, *, tender_id: str, title: str, seed: int
+    cloud: StreetCloud,
+    board: tuple[Person, Person],
+    window: Window,
+    *,
+    tender_id: str,
+    title: str,
+    seed: int,
 ) -> Tender:
-    """Open a tender on the released profile's homes."""
+    """One of the board prepares a tender, the other approves it; the load is released with both."""
     services = cloud.services
-    with services.database.reading() as connection:
-        homes = consenting_homes(
-            connection,
-            purpose=Purpose.GROUP_TARIFF,
-            quantity=Quantity.IMPORT_WH,
-            start=window.start,
-            end=window.end,
-            recipient="supplier",
-        )
+    first, second = board
     steps = int((window.end - window.start).total_seconds()) // STEP_S
-    plan = TenderPlan(
+    draft = TenderDraft(
         tender_id=tender_id,
         title=title,
-        households=sorted(homes),
         supply_from=window.end,
         window_start=window.start,
         window_end=window.end,
@@ -115,14 +100,16 @@ def open_street_tender(
         step_s=STEP_S,
         mandate=read_mandate(json.dumps(MANDATE)),
         rounds_max=ROUNDS_MAX,
-        spot_per_mwh=spot_prices_per_mwh(window.start, steps, STEP_S, seed),
+        spot_per_mwh=tuple(spot_prices_per_mwh(window.start, steps, STEP_S, seed)),
         assumptions=FloorAssumptions(**FLOOR_ASSUMPTIONS),  # type: ignore[arg-type]  # scenarios is whole
-        load=load_of(released, timezone=ZONE),
     )
-    return open_tender(
+    prepare_tender(services.database, draft, person=first, now=cloud.time.now())
+    return approve_tender(
         services.database,
         services.store,
-        plan,
+        tender_id,
+        person=second,
+        privacy=services.settings.privacy,
         currency=CURRENCY,
         zone=ZONE,
         now=cloud.time.now(),

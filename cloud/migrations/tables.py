@@ -10,6 +10,7 @@ from cloud.fund import booking_record
 from cloud.fund import repository as fund
 from cloud.gateways import repository as gateways
 from cloud.members import repository as members
+from cloud.negotiations import draft_record
 from cloud.negotiations import repository as negotiations
 from cloud.notices import repository as notices
 from cloud.profiles import repository as profiles
@@ -22,6 +23,7 @@ REPOSITORIES = (
     booking_record,
     consents,
     data_requests,
+    draft_record,
     fund,
     gateways,
     idempotency,

@@ -14,6 +14,7 @@ from cloud.members.access import require_role
 from cloud.members.roles import Person, Role
 from cloud.negotiations import pack_answer, repository, usecases
 from cloud.negotiations.pricing import OFFER_BYTES_MAX
+from cloud.negotiations.released_load import released_energy_wh, released_homes
 from cloud.negotiations.repository import StoredOffer, Tender
 from cloud.services import ServicesDep
 
@@ -135,8 +136,8 @@ def _tender(tender: Tender) -> TenderAnswer:
         supply_from=tender.supply_from,
         closes_at=tender.closes_at,
         currency=tender.currency,
-        homes=tender.homes,
-        energy_wh=tender.energy_wh,
+        homes=released_homes(tender),
+        energy_wh=released_energy_wh(tender),
         load=tender.load,
         rounds_max=tender.rounds_max,
         green_share_min=str(tender.mandate["green_share_min"]),

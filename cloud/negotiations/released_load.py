@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from cloud.profiles.release import Released
+
+if TYPE_CHECKING:
+    from cloud.negotiations.repository import Tender
 
 WINTER_MONTHS, SUMMER_MONTHS = (12, 1, 2), (6, 7, 8)
 EVENING_HOURS = (17, 18, 19, 20)
@@ -64,6 +67,8 @@ def load_of(released: Released, *, timezone: str) -> dict[str, Any]:
             dict.fromkeys(_step_of(text) for text in released.made_coarser)
         ),
         "timezone": timezone,
+        "homes": released.homes,
+        "energy_wh": int(cells["energy_wh"].sum()),
         "columns": {name: cells[name].tolist() for name in names if name in cells},
         "peak_w": round(float(cells["mean_w"].max()), 1),
     }
@@ -119,6 +124,19 @@ def load_rows(load: Mapping[str, Any]) -> Iterator[LoadRow]:
             hours=float(columns["hours"][at]),
             homes=int(columns["homes"][at]),
         )
+
+
+def released_homes(tender: Tender) -> int:
+    """Homes of the load that suppliers were shown; fewer may be left in a later tender on it."""
+    return int(tender.load.get("homes", tender.homes))
+
+
+def released_energy_wh(tender: Tender) -> int:
+    """Energy of the load that suppliers were shown [Wh].
+
+    Never the sum over the homes left in the tender: two of those would tell what one home used.
+    """
+    return int(tender.load.get("energy_wh", tender.energy_wh))
 
 
 def step_in_words(load: Mapping[str, Any]) -> str:

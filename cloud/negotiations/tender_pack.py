@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from cloud.errors import StateConflict
-from cloud.negotiations.released_load import LoadRow, load_rows, step_in_words
+from cloud.negotiations.released_load import (
+    LoadRow,
+    load_rows,
+    released_energy_wh,
+    released_homes,
+    step_in_words,
+)
 from tariff_bargainer.bargaining.pack_pdf import html_to_pdf
 from tariff_bargainer.bargaining.tender_pack import OFFER_SCHEMA
 from tariff_bargainer.errors import MissingExtra
@@ -55,8 +61,8 @@ def pack_json(tender: Tender, *, issuer: str) -> str:
         "replayed_from": tender.window_start.isoformat(),
         "replayed_to": tender.window_end.isoformat(),
         "currency": tender.currency,
-        "homes": tender.homes,
-        "energy_wh": tender.energy_wh,
+        "homes": released_homes(tender),
+        "energy_wh": released_energy_wh(tender),
         "rounds_max": tender.rounds_max,
         "green_share_min": str(tender.mandate["green_share_min"]),
         "load": {
@@ -89,7 +95,7 @@ def pack_csv(tender: Tender) -> str:
     writer.writerow(("season", "hour", "mean_w", "homes"))
     for season, watts in _load_w(tender).items():
         for hour, mean_w in enumerate(watts):
-            writer.writerow((season, hour, mean_w, tender.homes))
+            writer.writerow((season, hour, mean_w, released_homes(tender)))
     return text.getvalue()
 
 
@@ -113,8 +119,8 @@ def pack_html(tender: Tender, *, issuer: str) -> str:
     """The page that is printed."""
     green = float(tender.mandate["green_share_min"])
     rows = {
-        "Homes": f"{tender.homes:,}",
-        "Use in the replayed window": f"{tender.energy_wh / 1e6:,.1f} MWh",
+        "Homes": f"{released_homes(tender):,}",
+        "Use in the replayed window": f"{released_energy_wh(tender) / 1e6:,.1f} MWh",
         "Replayed window": f"{_day(tender, tender.window_start)} to "
         f"{_day(tender, tender.window_end - timedelta(seconds=1))}",
         "Supply from": _day(tender, tender.supply_from),
@@ -133,7 +139,7 @@ def pack_html(tender: Tender, *, issuer: str) -> str:
 <meta name="author" content="{escape(issuer)}"><style>{PRINT_STYLE}</style></head><body>
 <p class="foot">{escape(issuer)} · {title}</p>
 <header><p class="issuer">{escape(issuer)}</p><h1>{title}</h1>
-<p class="lead">We ask suppliers for one offer for all {tender.homes:,} homes together.</p></header>
+<p class="lead">We ask suppliers for one offer for all {released_homes(tender):,} homes together.</p></header>
 <table class="facts"><tbody>{facts}</tbody></table>
 <h2>The load</h2>{_load_part(tender)}
 <h2>How offers are judged</h2>

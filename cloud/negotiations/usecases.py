@@ -68,7 +68,7 @@ def open_tender(
     homes = profiles_of(store, plan)
     with database.reading() as connection:
         old = {
-            home: savings.tariff_of(connection, home, savings.OLD, plan.window_end)
+            home: savings.tariff_of(connection, home, savings.OLD, plan.supply_from)
             for home in homes
         }
     try:

@@ -76,6 +76,7 @@ class Released:
             largest share and must stay inside the co-op's own calculations.
         output_sha256: Hash of the figures as CSV, hex.
         log_index: Entry in the transparency log.
+        households: The homes in it, sorted; for the co-op's own calculations.
     """
 
     release_no: int
@@ -88,6 +89,7 @@ class Released:
     profile: GroupProfile | TypicalDayProfile | None
     output_sha256: str
     log_index: int
+    households: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -172,6 +174,7 @@ def keep_release(
         profile=shape.profile,
         output_sha256=output_sha256,
         log_index=log_index,
+        households=cohort.households,
     )
 
 

@@ -12,6 +12,7 @@ from cloud.errors import BadInput
 from cloud.members.access import SessionDep, require_role
 from cloud.members.roles import Person, Role
 from cloud.negotiations import pack_answer, repository, usecases
+from cloud.negotiations.draft_record import waiting_tenders
 from cloud.services import ServicesDep
 from cloud.web.board_view import advice_in_words, gather_board
 from cloud.web.page_route import PageRoute
@@ -29,9 +30,11 @@ def get_board(
     """The newest tender, or a page that says how to open one."""
     with services.database.reading() as connection:
         tenders = repository.all_tenders(connection)
+        waiting = waiting_tenders(connection)
     if tenders:
         return RedirectResponse(f"/board/{tenders[0].tender_id}", status_code=303)
-    return pages_of(request).render("board_empty.html", shell(request, session))
+    shown = shell(request, session) | {"waiting": waiting}
+    return pages_of(request).render("board_empty.html", shown)
 
 
 @router.get("/board/{tender_id}")
@@ -46,8 +49,10 @@ def get_tender(
     """One tender, looking at one supplier."""
     with services.database.reading() as connection:
         view = gather_board(connection, tender_id, supplier)
+        waiting = waiting_tenders(connection)
     shown = shell(request, session) | {
         "view": view,
+        "waiting": waiting,
         "advice_text": advice_in_words(view.advice) if view.advice else "",
     }
     return pages_of(request).render("board_negotiation.html", shown)

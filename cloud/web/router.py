@@ -14,8 +14,10 @@ from cloud.web import (
     project_pages,
     project_vote_pages,
     record_pages,
+    settlement_pages,
     sign_in_pages,
     tariff_pages,
+    tender_pages,
     vote_opening_pages,
     vote_pages,
 )
@@ -42,6 +44,9 @@ def add_pages(app: FastAPI, settings: Settings) -> None:
         sign_in_pages,
         member_pages,
         tariff_pages,
+        # No tender is called `new`, `drafts`, `settlements` or `shares`.
+        tender_pages,
+        settlement_pages,
         board_pages,
         data_request_pages,
         vote_opening_pages,

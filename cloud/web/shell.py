@@ -39,6 +39,7 @@ MEMBER_MENU = (
 )
 BOARD_MENU = (
     MenuItem(href="/board", label="Negotiations"),
+    MenuItem(href="/board/settlements", label="Settlements"),
     MenuItem(href="/fund", label="Solar fund"),
     MenuItem(href="/votes", label="Votes"),
     MenuItem(href="/projects", label="Projects"),
@@ -93,10 +94,11 @@ def shell(request: Request, session: SignedIn | None) -> dict[str, Any]:
     """
     person = session.person if session else None
     menu = menu_of(person)
-    first = f"/{request.url.path.split('/')[1]}"
+    path = f"{request.url.path}/"
+    inside = [item.href for item in menu if path.startswith(f"{item.href}/")]
     return {
         "menu": menu,
-        "here": next((item.href for item in menu if item.href == first), ""),
+        "here": max(inside, key=len, default=""),
         "person": None if person is None else Who(name=person.name, role_label=_role(person)),
         "csrf_token": csrf_token_of(session.session_token) if session else "",
     }

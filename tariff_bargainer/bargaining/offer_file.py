@@ -81,7 +81,16 @@ def read_floor_assumptions(path: Path) -> FloorAssumptions:
     Raises:
         OfferFileError: The file cannot be read or breaks the form.
     """
-    return strictly(_assumptions, load_table(read_text(path), form=read_form(path)))
+    return floor_from_table(load_table(read_text(path), form=read_form(path)))
+
+
+def floor_from_table(parsed: Any) -> FloorAssumptions:
+    """Build the assumptions of a supplier's floor from parsed TOML or JSON values.
+
+    Raises:
+        OfferFileError: A key is unknown, missing or wrong.
+    """
+    return strictly(_assumptions, parsed)
 
 
 def load_table(text: str, *, form: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -93,7 +94,7 @@ def put_use(
     )
     batch = CheckedBatch(
         household=household,
-        gateway=(household + purpose.value).encode().hex()[:32].ljust(32, "0"),
+        gateway=hashlib.sha256(f"{household} {purpose}".encode()).hexdigest()[:32],
         seq=1,
         payload=f"{household}{purpose}{start}".encode(),
         signature="",
