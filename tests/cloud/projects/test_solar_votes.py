@@ -16,7 +16,7 @@ from cloud.projects import repository, usecases
 from cloud.projects.solar_votes import open_prepared_vote, prepare_vote, withdraw_vote
 from cloud.transparency.repository import newest_entries
 from cloud.votes import repository as votes
-from cloud.votes.publication import content_of
+from cloud.votes.publication import content_of, paper_hash
 from cloud.votes.usecases import cast_ballot
 from solar_fund.ledger.accounts import FUND_CASH, PROJECT_VALUE
 from solar_fund.ledger.journal import EntryDraft, credit, debit
@@ -286,7 +286,10 @@ def test_must_fund_groups_and_least_support_are_counted_published_and_said(
     assert "shed" in selected
     assert len({"school", "barn"} & set(selected)) == 1
     assert "hall" not in selected
-    assert fundable.read(lambda connection: recount(content_of(connection, "spring"))).matches
+    published = fundable.read(lambda connection: content_of(connection, "spring"))
+    assert recount(published).matches
+    paper = {key: published[key] for key in ("question", "rule")}
+    assert paper_hash(paper) in facts_of(fundable, "vote.opened")[0]
     state = fundable.read(lambda connection: fund_state(connection, "EUR", fundable.coop.clock()))
     assert state.granted_minor == 300_000
     assert fundable.coop.new_browser().get("/votes/spring").status_code == 200
