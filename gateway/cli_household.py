@@ -70,9 +70,9 @@ def list_consents(config: ConfigOption, json_output: JsonOption = False) -> None
     from gateway.daemon import open_parts
     from gateway.household import current_book, offers
 
-    parts = open_parts(config)
-    book = current_book(parts.store, parts.identity)
-    asked = offers(parts.store)
+    with open_parts(config) as parts:
+        book = current_book(parts.store, parts.identity)
+        asked = offers(parts.store)
     if json_output:
         write_json(
             {
@@ -107,17 +107,17 @@ def give(
     from gateway import household
     from gateway.daemon import open_parts
 
-    parts = open_parts(config)
-    book = household.give(
-        parts.store,
-        parts.identity,
-        offer_id=offer_id,
-        secret=_secret(secret_file),
-        meters=meter or [each.name for each in parts.settings.meters],
-        quantities=quantity,
-        resolution=resolution,
-        now=datetime.now(tz=UTC),
-    )
+    with open_parts(config) as parts:
+        book = household.give(
+            parts.store,
+            parts.identity,
+            offer_id=offer_id,
+            secret=_secret(secret_file),
+            meters=meter or [each.name for each in parts.settings.meters],
+            quantities=quantity,
+            resolution=resolution,
+            now=datetime.now(tz=UTC),
+        )
     _say(book.grants[offer_id].reference, "given", json_output=json_output)
 
 
@@ -133,16 +133,16 @@ def narrow(
     from gateway import household
     from gateway.daemon import open_parts
 
-    parts = open_parts(config)
-    book = household.narrow(
-        parts.store,
-        parts.identity,
-        consent_id=consent_id,
-        meters=meter,
-        quantities=quantity,
-        resolution=resolution,
-        now=datetime.now(tz=UTC),
-    )
+    with open_parts(config) as parts:
+        book = household.narrow(
+            parts.store,
+            parts.identity,
+            consent_id=consent_id,
+            meters=meter,
+            quantities=quantity,
+            resolution=resolution,
+            now=datetime.now(tz=UTC),
+        )
     _say(book.grants[consent_id].reference, "narrowed", json_output=json_output)
 
 
@@ -153,10 +153,10 @@ def withdraw(
     from gateway import household
     from gateway.daemon import open_parts
 
-    parts = open_parts(config)
-    book = household.withdraw(
-        parts.store, parts.identity, consent_id=consent_id, now=datetime.now(tz=UTC)
-    )
+    with open_parts(config) as parts:
+        book = household.withdraw(
+            parts.store, parts.identity, consent_id=consent_id, now=datetime.now(tz=UTC)
+        )
     _say(book.grants[consent_id].reference, "withdrawn", json_output=json_output)
 
 
@@ -165,7 +165,8 @@ def pause(config: ConfigOption, json_output: JsonOption = False) -> None:
     from gateway import household
     from gateway.daemon import open_parts
 
-    household.pause(open_parts(config).store, datetime.now(tz=UTC))
+    with open_parts(config) as parts:
+        household.pause(parts.store, datetime.now(tz=UTC))
     _say("sending", "paused", json_output=json_output)
 
 
@@ -180,7 +181,8 @@ def resume(
     from gateway import household
     from gateway.daemon import open_parts
 
-    erased = household.resume(open_parts(config).store, datetime.now(tz=UTC), erase=erase)
+    with open_parts(config) as parts:
+        erased = household.resume(parts.store, datetime.now(tz=UTC), erase=erase)
     _say("sending", f"resumed, {erased} waiting intervals erased", json_output=json_output)
 
 

@@ -70,12 +70,10 @@ def pair(
     json_output: JsonOption = False,
 ) -> None:
     """Bind this gateway to your household, and pin the co-op's keys."""
-    from gateway.daemon import open_parts
+    from gateway.daemon import Parts, open_parts
     from gateway.identity import HASH_FILE
 
-    parts = open_parts(config, shows_secret=True)
-
-    async def ask() -> None:
+    async def ask(parts: Parts) -> None:
         try:
             await parts.uplink.pair(code)
         except GatewayError:
@@ -84,9 +82,10 @@ def pair(
                 (parts.identity.state_dir / HASH_FILE).unlink(missing_ok=True)
             raise
         finally:
-            await parts.close()
+            await parts.link.close()
 
-    asyncio.run(ask())
+    with open_parts(config, shows_secret=True) as parts:
+        asyncio.run(ask(parts))
     pinned = parts.identity.pinned
     answer = {
         "gateway": parts.identity.key_id,
@@ -111,18 +110,17 @@ def pair(
 
 def sync(config: ConfigOption, json_output: JsonOption = False) -> None:
     """Exchange consents with the co-op once, and check that its log only grew."""
-    from gateway.daemon import open_parts
+    from gateway.daemon import Parts, open_parts
 
-    parts = open_parts(config)
-
-    async def ask() -> int:
+    async def ask(parts: Parts) -> int:
         try:
             return len((await parts.uplink.sync()).events)
         finally:
-            await parts.close()
+            await parts.link.close()
 
-    events = asyncio.run(ask())
-    fork = parts.last_fork
+    with open_parts(config) as parts:
+        events = asyncio.run(ask(parts))
+        fork = parts.last_fork
     if json_output:
         write_json({"events": events, "log_fork": fork})
     else:
@@ -170,18 +168,17 @@ def status(config: ConfigOption, json_output: JsonOption = False) -> None:
 
 def rotate(config: ConfigOption, json_output: JsonOption = False) -> None:
     """Change to a new key; the old one vouches for it."""
-    from gateway.daemon import open_parts
+    from gateway.daemon import Parts, open_parts
 
-    parts = open_parts(config)
-
-    async def ask() -> None:
+    async def ask(parts: Parts) -> None:
         try:
             await parts.uplink.rotate()
         finally:
-            await parts.close()
+            await parts.link.close()
 
-    old = parts.identity.key_id
-    asyncio.run(ask())
+    with open_parts(config) as parts:
+        old = parts.identity.key_id
+        asyncio.run(ask(parts))
     if json_output:
         write_json({"old": old, "new": parts.identity.key_id})
     else:

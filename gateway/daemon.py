@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 import sqlite3
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, timedelta
@@ -349,13 +349,10 @@ class Parts:
         stored = self.store.fact("fork")
         return None if stored is None else stored.decode()
 
-    async def close(self) -> None:
-        """Close the connection to the co-op."""
-        await self.link.close()
 
-
-def open_parts(config: Path, *, shows_secret: bool = False) -> Parts:
-    """Plug together what a single command needs.
+@contextlib.contextmanager
+def open_parts(config: Path, *, shows_secret: bool = False) -> Iterator[Parts]:
+    """Plug together what a single command needs; its state is closed when the block ends.
 
     Args:
         config: Path of gateway.toml.
@@ -365,18 +362,18 @@ def open_parts(config: Path, *, shows_secret: bool = False) -> Parts:
         GatewayError: Settings, state or key cannot be used.
     """
     settings, state_dir = read_settings(config)
-    store = SqliteOutbox.open(state_dir)
-    identity, secret = open_identity(state_dir, shows_secret=shows_secret)
-    watch = ClockWatch(clock=clock_of(settings), trust=settings.gateway.clock)
-    link = build_link(settings, identity)
-    return Parts(
-        settings=settings,
-        store=store,
-        identity=identity,
-        link=link,
-        uplink=build_uplink(settings, store, identity, watch, link),
-        local_secret=secret,
-    )
+    with contextlib.closing(SqliteOutbox.open(state_dir)) as store:
+        identity, secret = open_identity(state_dir, shows_secret=shows_secret)
+        watch = ClockWatch(clock=clock_of(settings), trust=settings.gateway.clock)
+        link = build_link(settings, identity)
+        yield Parts(
+            settings=settings,
+            store=store,
+            identity=identity,
+            link=link,
+            uplink=build_uplink(settings, store, identity, watch, link),
+            local_secret=secret,
+        )
 
 
 def build(

@@ -50,6 +50,10 @@ def run(work: Coroutine[object, object, object]) -> None:
         aside.submit(asyncio.run, work).result()
 
 
+OPEN: list[Daemon] = []
+"""Gateways of this test, whose files are closed after it; see tests/conftest.py."""
+
+
 @dataclass
 class Home:
     """One household's gateway."""
@@ -83,6 +87,7 @@ class Home:
         self.daemon = build(
             self.settings, self.state_dir, clock=self.clock, sources=(), link=self.coop
         )
+        OPEN.append(self.daemon)
 
     def cut_power(self) -> None:
         """Lose all that is in memory."""
