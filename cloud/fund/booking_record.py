@@ -220,6 +220,19 @@ def newest_booking(connection: Connection, month: str) -> Booking | None:
     return None if row is None else _booking(row)
 
 
+def is_booked(connection: Connection, month: str, revision: int) -> bool:
+    """Whether a revision of a month is in the books."""
+    found = connection.execute(
+        select(settlement_bookings.c.settlement_number)
+        .join(
+            settlements,
+            settlements.c.settlement_number == settlement_bookings.c.settlement_number,
+        )
+        .where(settlements.c.month == month, settlements.c.revision == revision)
+    ).one_or_none()
+    return found is not None
+
+
 def insert_payment(connection: Connection, payment: SupplierPayment) -> None:
     """Add a payment."""
     connection.execute(

@@ -1,4 +1,4 @@
-"""A member's own tariff over HTTP."""
+"""A member's own tariff and savings over HTTP."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from cloud.errors import BadInput
+from cloud.fund.booking_record import is_booked
 from cloud.members.access import HouseholdDep, PersonDep
 from cloud.savings import old_tariffs
 from cloud.savings.old_tariffs import TariffDraft
-from cloud.savings.repository import HomeTariff
+from cloud.savings.repository import HomeTariff, savings_of_home
 from cloud.savings.usecases import read_tariff_text
 from cloud.services import ServicesDep
 from cloud.settings import Settings
@@ -68,6 +69,42 @@ class OwnTariffsAnswer(BaseModel):
     group: OldTariffAnswer | None
     history: list[OldTariffAnswer]
     joined_at: datetime | None
+
+
+class OwnSavingAnswer(BaseModel):
+    """What the own home saved in a month, by its newest revision [minor units]."""
+
+    month: str
+    revision: int
+    currency: str
+    old_minor: int
+    actual_minor: int
+    saving_minor: int
+    energy_wh: int
+    estimated_intervals: int
+    evidence: str
+    is_booked: bool
+
+
+@router.get("/savings", operation_id="own_savings")
+def get_savings(services: ServicesDep, household: HouseholdDep) -> list[OwnSavingAnswer]:
+    """The own statement, oldest month first; `evidence` is the hash that the books cite."""
+    with services.database.reading() as connection:
+        return [
+            OwnSavingAnswer(
+                month=saving.month,
+                revision=saving.revision,
+                currency=saving.currency,
+                old_minor=saving.old_minor,
+                actual_minor=saving.actual_minor,
+                saving_minor=saving.saving_minor,
+                energy_wh=saving.energy_wh,
+                estimated_intervals=saving.estimated_intervals,
+                evidence=saving.evidence,
+                is_booked=is_booked(connection, saving.month, saving.revision),
+            )
+            for saving in savings_of_home(connection, household)
+        ]
 
 
 @router.get("/tariff", operation_id="own_tariff")

@@ -390,6 +390,23 @@ def test_no_answer_names_a_home(
         assert home.household not in booked.text + listed.text
 
 
+def test_a_member_reads_the_own_statement_and_no_other(
+    coop: Coop, homes: list[GroupHome], amara: Browser, jonas: Browser
+) -> None:
+    proposed = propose(amara)
+    mine = coop.browser_of(homes[0].person)
+
+    (before,) = mine.get("/api/v1/me/savings").json()
+    sign(jonas, proposed)
+    (after,) = mine.get("/api/v1/me/savings").json()
+
+    assert (before["is_booked"], after["is_booked"]) == (False, True)
+    assert after["energy_wh"] == homes[0].wh_per_hour * 31 * 24
+    stranger = coop.member("stranger@example.org")[1]
+    assert stranger.get("/api/v1/me/savings").json() == []
+    assert amara.get("/api/v1/me/savings").status_code == 403
+
+
 def _old_tariff(coop: Coop, home: GroupHome) -> None:
     browser = coop.browser_of(home.person)
     entry = {"flat": {"supplier": "S", "price_per_kwh": "0.30"}, "valid_from": "2025-01-01"}
