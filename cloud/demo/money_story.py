@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
@@ -127,15 +127,18 @@ def begin_round(
     board: tuple[Person, Person],
     *,
     season: str,
-    closes_at: datetime,
+    closing: Callable[[], datetime],
     seed: int,
 ) -> ElectionRow:
-    """The board appraises projects, all in one way; one prepares the vote, the other opens it."""
+    """The board appraises projects, all in one way; one prepares the vote, the other opens it.
+
+    `closing` is asked once the appraisals are made, however long they took.
+    """
     _appraise(cloud, projects, board[1])
     now, election_id = cloud.time.now(), f"{season}-round"
     plan = SolarVotePlan(
         title=f"{season.title()} solar round",
-        closes_at=closes_at,
+        closes_at=closing(),
         project_ids=tuple(project.project_id for project in projects),
         quorum=Fraction(1, 4),
         election_id=election_id,

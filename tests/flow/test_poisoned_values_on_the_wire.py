@@ -47,7 +47,8 @@ GAUGE = 30_517_924
 """A power nobody has [W]."""
 HOURS = 5
 
-pytestmark = pytest.mark.slow
+# All on one worker: a second run at the same time would show its own poison on loopback.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("loopback-sniffer")]
 
 
 @dataclass(frozen=True)
