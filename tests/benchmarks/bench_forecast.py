@@ -1,4 +1,4 @@
-"""Skill, coverage and energy of the day-ahead and the seasonal forecast, on any window.
+"""Skill, coverage and energy of the day-ahead and the seasonal forecast, on windows of two months.
 
 Every row is a backtest of 60 days by rolling origin: what is shown was never seen by the fit. The
 windows start every 28 days from the first day that can be forecast. The seasonal rows forecast a

@@ -39,7 +39,7 @@ def weather_pool(days: int, seed: int = 3) -> tuple[LoadProfile, np.ndarray]:
 
 
 def assert_holds_its_line(pool: LoadProfile, forecast: LoadForecast) -> None:
-    """The bounds that any window of sixty days must keep."""
+    """The bounds that these windows of sixty days keep."""
     assert (np.diff(forecast.quantiles_wh, axis=1) >= 0).all()
     score = score_forecast(pool, forecast)
     assert score.skill >= 0.25
