@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
 from hypothesis import settings
 
-# A loaded machine is slow, and a test that is right stays right on it.
-settings.register_profile("commonwatt", deadline=None)
-settings.load_profile("commonwatt")
+# A loaded machine is slow, and a test that is right stays right on it. Half of the usual examples
+# keep the suite short; `HYPOTHESIS_PROFILE=thorough` looks ten times as hard.
+settings.register_profile("commonwatt", deadline=None, max_examples=50)
+settings.register_profile("thorough", deadline=None, max_examples=500)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "commonwatt"))
 
 
 @pytest.fixture(autouse=True)
