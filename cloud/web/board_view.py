@@ -18,6 +18,7 @@ from cloud.negotiations import repository
 from cloud.negotiations.repository import LogLine, StoredOffer, Tender
 from cloud.negotiations.usecases import talk_with
 from cloud.web.charts import Bar, Tick, axis, curve, histogram, round_up
+from cloud.web.formats import cents
 from tariff_bargainer.bargaining.counter_offer import (
     Advice,
     CounterOffer,
@@ -239,7 +240,7 @@ def range_chart(talk: Negotiation, drawing: Drawing) -> RangeChart:
         Point(
             x=at(move.price_per_kwh),
             y=ROW_HEIGHT * move.round,
-            label=f"{float(move.price_per_kwh) * 100:.2f}",
+            label=cents(move.price_per_kwh),
             ours=move.party == Party.COOP,
             label_left=_label_left(at(move.price_per_kwh), width, ours=move.party == Party.COOP),
         )
@@ -248,11 +249,11 @@ def range_chart(talk: Negotiation, drawing: Drawing) -> RangeChart:
     gap = None
     if talk.our_prices and talk.their_prices:
         gap = (at(talk.our_prices[-1]), at(talk.their_prices[-1]))
-    cents_apart = float(talk.their_prices[-1] - talk.our_prices[-1]) * 100 if gap else 0.0
+    apart = talk.their_prices[-1] - talk.our_prices[-1] if gap else Decimal(0)
     summary = (
         f"Bargaining range with {talk.supplier} in cent per kWh. Supplier floor guessed at "
-        f"{float(limits.floor_low) * 100:.1f} to {float(limits.floor_high) * 100:.1f}; our target "
-        f"{float(limits.target) * 100:.1f}; walk-away {float(limits.walk_away) * 100:.1f}. "
+        f"{cents(limits.floor_low, 1)} to {cents(limits.floor_high, 1)}; our target "
+        f"{cents(limits.target, 1)}; walk-away {cents(limits.walk_away, 1)}. "
         f"They offered {_listed(talk.their_prices)}; we asked {_listed(talk.our_prices)}."
     )
     target = at(limits.target)
@@ -273,7 +274,7 @@ def range_chart(talk: Negotiation, drawing: Drawing) -> RangeChart:
         points=points,
         trails=(_trail(points, ours=False), _trail(points, ours=True)),
         gap=gap,
-        gap_label=f"gap now {cents_apart:.2f} ct" if cents_apart > 0 else "",
+        gap_label=f"gap now {cents(apart)} ct" if apart > 0 else "",
         height=ROW_HEIGHT * (talk.round + 1),
         summary=summary,
     )
@@ -379,7 +380,7 @@ def _load_chart(tender: Tender, drawing: Drawing) -> LoadChart:
 
 
 def _listed(prices: Sequence[Decimal]) -> str:
-    return ", ".join(f"{float(price) * 100:.2f}" for price in prices) or "nothing yet"
+    return ", ".join(cents(price) for price in prices) or "nothing yet"
 
 
 def advice_in_words(advice: CounterOffer) -> str:
@@ -389,4 +390,4 @@ def advice_in_words(advice: CounterOffer) -> str:
         Advice.ACCEPT: "The plan accepts",
         Advice.WALK_AWAY: "The plan walks away at",
     }[advice.advice]
-    return f"{verb} {float(advice.price_per_kwh) * 100:.2f} ct/kWh. {advice.reason}."
+    return f"{verb} {cents(advice.price_per_kwh)} ct/kWh. {advice.reason}."

@@ -31,6 +31,15 @@ def number(value: float | Decimal, decimals: int = 0) -> str:
     return f"{MINUS if negative else ''}{text}"
 
 
+def cents(price: str | Decimal, decimals: int = 2) -> str:
+    """Write a price per kWh as cents, without the unit.
+
+    Prices stay decimal up to here: through a float, 28.895 would end as 28.90 in one place of a page
+    and as 28.89 in another.
+    """
+    return number(Decimal(price) * 100, decimals)
+
+
 def kwh(energy_wh: float, decimals: int = 1) -> str:
     """Write Wh as kWh, without the unit."""
     return number(energy_wh / 1000, decimals)

@@ -42,6 +42,7 @@ class Pages:
             kwh=formats.kwh,
             percent=formats.percent,
             day=lambda moment: formats.day(moment, zone),
+            cents=formats.cents,
             day_and_time=lambda moment: formats.day_and_time(moment, zone),
         )
         self._environment.globals.update(plural=formats.plural, energy=formats.energy)
