@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 from alembic import command
@@ -18,8 +19,9 @@ from cloud.migrations.tables import metadata
 _FOLDER = Path(__file__).parent
 
 
+@functools.cache
 def newest_revision() -> str:
-    """The step this version of the code needs."""
+    """The step this version of the code needs; finding it out compiles every step."""
     head = ScriptDirectory.from_config(_config()).get_current_head()
     if head is None:
         raise DatabaseFault("no migrations are installed; install the package anew")

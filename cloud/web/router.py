@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
@@ -24,9 +24,27 @@ from cloud.web import (
 from cloud.web.page_route import answer_http_fault
 from cloud.web.pages import Pages
 
+ROUTERS = (
+    sign_in_pages.router,
+    member_pages.router,
+    tariff_pages.router,
+    # No tender is called `new`, `drafts`, `settlements` or `shares`.
+    tender_pages.router,
+    settlement_pages.router,
+    board_pages.router,
+    data_request_pages.router,
+    # Pages that open votes come first: `/votes/new` is no vote, `/projects/votes` no project.
+    vote_opening_pages.router,
+    vote_pages.router,
+    project_vote_pages.router,
+    project_pages.router,
+    record_pages.router,
+)
+"""Routers of the pages; add yours here."""
+
 
 def add_pages(app: FastAPI, settings: Settings) -> None:
-    """Add pages and their static files to the application."""
+    """Add what pages share, and their static files, to the application."""
     pages = Pages(
         coop_name=settings.coop_name,
         zone=settings.timezone,
@@ -38,22 +56,3 @@ def add_pages(app: FastAPI, settings: Settings) -> None:
         Route("/static/{tree}/{name:path}", pages.static.answer, methods=["GET"])
     )
     app.add_exception_handler(HTTPException, answer_http_fault)
-    router = APIRouter()
-    # Pages that open votes come first: `/votes/new` is no vote, `/projects/votes` no project.
-    for part in (
-        sign_in_pages,
-        member_pages,
-        tariff_pages,
-        # No tender is called `new`, `drafts`, `settlements` or `shares`.
-        tender_pages,
-        settlement_pages,
-        board_pages,
-        data_request_pages,
-        vote_opening_pages,
-        vote_pages,
-        project_vote_pages,
-        project_pages,
-        record_pages,
-    ):
-        router.include_router(part.router)
-    app.include_router(router)
