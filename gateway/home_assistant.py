@@ -9,8 +9,10 @@ Source: Home Assistant MQTT device discovery (`<prefix>/device/<id>/config`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
+import sqlite3
 from typing import TYPE_CHECKING, Any
 
 from paho.mqtt.client import Client, MQTTMessage
@@ -43,6 +45,7 @@ class HomeAssistantLink:
         self._node = f"commonwatt_{daemon.identity.key_id[:12]}"
         self._base = f"commonwatt/{self._node}"
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._changed = asyncio.Event()
 
     @property
     def discovery_topic(self) -> str:
@@ -77,6 +80,16 @@ class HomeAssistantLink:
                 "value_template": "{{ value_json.leaves }}",
                 "icon": "mdi:shield-home",
             },
+            "trouble": {
+                "platform": "binary_sensor",
+                "name": "Trouble",
+                "unique_id": f"{self._node}_trouble",
+                "device_class": "problem",
+                "entity_category": "diagnostic",
+                "value_template": "{{ value_json.trouble }}",
+                "json_attributes_topic": self.state_topic,
+                "json_attributes_template": "{{ {'why': value_json.why} | tojson }}",
+            },
             "waiting": {
                 "platform": "sensor",
                 "name": "Waiting to be sent",
@@ -87,7 +100,7 @@ class HomeAssistantLink:
             },
         }
         for meter in self._daemon.settings.meters:
-            for quantity in _energies(self._daemon, meter.name):
+            for quantity in self._daemon.pipeline.totals(meter.name):
                 parts[f"{meter.name}_{quantity}"] = {
                     "platform": "sensor",
                     "name": f"{meter.name} {quantity.removesuffix('_wh').replace('_', ' ')}",
@@ -115,16 +128,26 @@ class HomeAssistantLink:
     def state(self) -> dict[str, Any]:
         """How it stands now."""
         daemon = self._daemon
-        purposes = sorted({str(grant.terms.purpose) for grant in daemon.pipeline.book.live()})
+        agreed = {grant.terms.purpose for grant in daemon.pipeline.book.live()}
+        leaving = sorted(agreed.intersection(daemon.uplink.purposes_now()))
         paused = daemon.store.fact("paused") is not None
+        why = self._troubles()
         return {
             "sending": "OFF" if paused else "ON",
-            "leaves": ", ".join(purposes) if purposes and not paused else "nothing",
+            "leaves": ", ".join(leaving) or "nothing",
             "waiting": daemon.store.waiting(),
+            "trouble": "ON" if why else "OFF",
+            "why": why,
             "meters": {
-                meter.name: _energies(daemon, meter.name) for meter in daemon.settings.meters
+                meter.name: daemon.pipeline.totals(meter.name) for meter in daemon.settings.meters
             },
         }
+
+    def _troubles(self) -> list[str]:
+        """What a household has to look after; a contradiction in the co-op's log comes first."""
+        fork = self._daemon.store.fact("fork")
+        said = [] if fork is None else [f"the co-op's log contradicts itself: {fork.decode()}"]
+        return said + [f"{place}: {what}" for place, what in self._daemon.problems.items()]
 
     async def serve(self) -> None:
         """Announce, publish and listen until cancelled."""
@@ -151,10 +174,15 @@ class HomeAssistantLink:
                     if config != announced:
                         client.publish(self.discovery_topic, config, qos=1, retain=True)
                         announced = config
-                    client.publish(self.state_topic, json.dumps(self.state()), qos=0, retain=True)
+                    # Not retained: a broker writes what it retains to its disk, and the state
+                    # holds counters that nobody agreed to have written down.
+                    client.publish(self.state_topic, json.dumps(self.state()), qos=0)
                 else:
                     announced = ""
-                await asyncio.sleep(PUBLISH_EVERY_S if announced else 1.0)
+                self._changed.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(PUBLISH_EVERY_S if announced else 1.0):
+                        await self._changed.wait()
         finally:
             client.publish(f"{self._base}/availability", "offline", qos=1, retain=True)
             client.disconnect()
@@ -177,20 +205,12 @@ class HomeAssistantLink:
     def obey(self, command: bytes) -> None:
         """Pause or go on, as the switch says; anything else is ignored."""
         now = self._daemon.watch.now()
-        if command == b"OFF":
-            household.pause(self._daemon.store, now)
-        elif command == b"ON":
-            household.resume(self._daemon.store, now, erase=False)
-            self._daemon.wake_sender()
-
-
-def _energies(daemon: Daemon, meter: str) -> dict[str, int]:
-    """Counters of a meter as last heard [Wh]."""
-    live = daemon.live.meters.get(meter)
-    if live is None or live.sample is None:
-        return {}
-    return {
-        name: int(value)
-        for name, value in live.sample.quantities.items()
-        if name in ("import_wh", "export_wh")
-    }
+        try:
+            if command == b"OFF":
+                household.pause(self._daemon.store, now)
+            elif command == b"ON":
+                household.resume(self._daemon.store, now, erase=False)
+                self._daemon.wake_sender()
+        except sqlite3.Error as fault:
+            log.warning("the switch could not be turned, the disk takes nothing: %s", fault)
+        self._changed.set()

@@ -122,6 +122,18 @@ class Pipeline:
             if total is not None:
                 self._count(sample, quantity, int(total), meter.limits[quantity])
 
+    def totals(self, meter: str) -> dict[Quantity, int]:
+        """Each counter of a meter as last believed [Wh], by the quantity it is known as.
+
+        A momentary zero or a spike is not in it, so what follows it never goes back for nothing.
+        """
+        followed = self._meters[meter].counts if meter in self._meters else {}
+        return {
+            quantity: self._counters[meter, quantity].last.total_wh
+            for quantity in followed
+            if (meter, quantity) in self._counters
+        }
+
     def last_totals(self, meter: str) -> tuple[datetime | None, dict[str, int]]:
         """When a meter's counters were last believed, and what they showed, by counter name."""
         followed = self._meters[meter].counts if meter in self._meters else {}

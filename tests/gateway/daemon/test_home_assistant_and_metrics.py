@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from paho.mqtt.client import Client
@@ -18,6 +19,7 @@ from gateway import daemon as daemon_module
 from gateway.health import LoopProgress, notify_systemd, watchdog_every_s
 from gateway.home_assistant import HomeAssistantLink
 from gateway.meters.mqtt import BrokerAddress
+from gateway.meters.source import Sample
 from gateway.metrics import metrics_text
 from tests.gateway.home import Home
 
@@ -95,6 +97,57 @@ async def test_home_assistant_finds_the_gateway_and_its_switch_pauses(
         await until(lambda: heard.get(config["availability_topic"]) == b"offline")
         client.disconnect()
         client.loop_stop()
+
+
+def state_of(home: Home) -> dict[str, Any]:
+    return HomeAssistantLink(home.daemon, BrokerAddress(host="127.0.0.1", port=1)).state()
+
+
+def test_a_momentary_zero_or_a_spike_never_reaches_home_assistant(home: Home) -> None:
+    before = state_of(home)["meters"]["main"]
+    for odd in (0, 999_000_000):
+        home.clock.advance(10)
+        told: dict[str, int | float] = {"import_wh": odd, "export_wh": odd}
+        home.daemon.take(Sample(meter="main", taken_at=home.clock.at, quantities=told))
+        assert state_of(home)["meters"]["main"] == before
+    home.live(60, quantities=("import_wh", "export_wh"))
+    assert state_of(home)["meters"]["main"]["import_wh"] > before["import_wh"]
+
+
+def test_home_assistant_says_that_nothing_leaves_once_the_log_contradicts_itself(
+    home: Home,
+) -> None:
+    assert state_of(home)["trouble"] == "OFF"
+    home.daemon.store.set_fact("fork", b"it shrank")
+    state = state_of(home)
+    assert state["leaves"] == "nothing"
+    assert state["trouble"] == "ON"
+    assert "it shrank" in state["why"][0]
+
+
+async def test_the_broker_is_not_asked_to_keep_counters(home: Home, broker: int) -> None:
+    link = HomeAssistantLink(home.daemon, BrokerAddress(host="127.0.0.1", port=broker))
+    kept: dict[str, bool] = {}
+    client = Client(CallbackAPIVersion.VERSION2, client_id="late")
+    client.on_message = lambda _client, _user, message: kept.update({message.topic: message.retain})
+    serving = asyncio.create_task(link.serve())
+    try:
+        await until(lambda: link._loop is not None)
+        client.connect("127.0.0.1", broker)
+        client.loop_start()
+        client.subscribe("commonwatt/#")
+        await until(lambda: link.state_topic in kept)
+        client.unsubscribe("commonwatt/#")
+        kept.clear()
+        client.subscribe("#")
+        await until(lambda: link.discovery_topic in kept)
+    finally:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        client.disconnect()
+        client.loop_stop()
+    assert kept[link.discovery_topic]
+    assert not kept.get(link.state_topic, False)
 
 
 async def until(true, patience_s: float = 15.0) -> None:
