@@ -104,7 +104,7 @@ def _plain(
         kept = "within" if made.good_enough else "stopped at"
         return {
             "method": f"Shapley values from {made.permutations} orders, {kept} "
-            f"{made.error_share:.2%} of the cost (95 % sure for all)",
+            f"{made.error_share:.2%} of the cost (99.9 % sure for all)",
             "permutations": made.permutations,
             "error_share": made.error_share,
             "good_enough": made.good_enough,
