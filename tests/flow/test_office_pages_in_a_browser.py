@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from cloud.demo.processes import free_port
 from cloud.members.access import SESSION_COOKIE
@@ -30,13 +29,8 @@ from tests.cloud.group_builder import (
     tariff_text,
 )
 from tests.cloud.office_builder import HOURS, home_with, plan
-from tests.flow.test_vote_pages_in_a_browser import (
-    AXE,
-    AXE_TAGS,
-    FLAGS,
-    complaints_of,
-    served,
-)
+from tests.flow.looking_at_pages import LOOKS, chromium, faults_of_pages, look_of
+from tests.flow.test_vote_pages_in_a_browser import served
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.xdist_group("office-pages")]
 
@@ -128,52 +122,19 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.fail("no Chromium; install it with: apt-get install chromium")
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+    with chromium() as launched:
         yield launched
-        launched.close()
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_pages_load_without_a_complaint(desk: Desk, browser: Browser, width: int) -> None:
-    complaints: list[str] = []
-    for person, paths in desk.people():
-        context = desk.signed_in(browser, person, viewport={"width": width, "height": 900})
-        for path in paths:
-            page = context.new_page()
-            complaints += complaints_of(page, f"{desk.url}{path}")
-            page.close()
-        context.close()
-    assert complaints == []
-
-
-@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
-def test_pages_have_no_accessibility_findings(
+@pytest.mark.parametrize(("width", "theme"), LOOKS)
+def test_pages_load_without_a_complaint(
     desk: Desk, browser: Browser, width: int, theme: str
 ) -> None:
-    findings: list[str] = []
     for person, paths in desk.people():
-        # The checker is a script of its own; the page's policy is tested above.
-        look = {"viewport": {"width": width, "height": 900}, "color_scheme": theme}
-        context = desk.signed_in(browser, person, bypass_csp=True, **look)
-        for path in paths:
-            page = context.new_page()
-            page.goto(f"{desk.url}{path}")
-            page.wait_for_load_state("networkidle")
-            page.add_script_tag(path=AXE)
-            result = page.evaluate(
-                "tags => axe.run(document, {runOnly: {type: 'tag', values: tags}})", AXE_TAGS
-            )
-            findings += [
-                f"{path}: {one['id']}: {one['nodes'][0]['html'][:120]}"
-                for one in result["violations"]
-            ]
-            page.close()
+        context = desk.signed_in(browser, person, **look_of(width, theme))
+        addresses = [f"{desk.url}{path}" for path in paths]
+        assert faults_of_pages(context, addresses, origin=desk.url) == []
         context.close()
-    assert findings == []
 
 
 def plain_page(desk: Desk, browser: Browser, person: Person) -> Page:

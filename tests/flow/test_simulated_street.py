@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext
 
 from cloud.demo.figures import Figures
 from cloud.demo.story import VISITOR_HOME, Street, StreetPlan, open_street, tell
+from tests.flow.looking_at_pages import LOOKS, Faults, chromium, faults_of_pages, look_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.xdist_group("street")]
 
-AXE = Path(__file__).resolve().parents[1] / "vendor" / "axe-core" / "4.14.1" / "axe.min.js"
-AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 MEMBER_PAGES = (
     "/home",
     "/votes",
@@ -49,7 +37,6 @@ BOARD_PAGES = (
     "/votes/new",
 )
 OPEN_PAGES = ("/sign-in", "/docs", "/log")
-WIDTHS = (1280, 390)
 BUDGET_BYTES = {"/home": 120_000, "/board/tender-b": 150_000}
 
 
@@ -66,38 +53,8 @@ def street() -> Iterator[Street]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.fail("no Chromium; install it with: apt-get install chromium")
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+    with chromium() as launched:
         yield launched
-        launched.close()
-
-
-class Faults:
-    """What a page complains about: console errors, failed or foreign requests."""
-
-    def __init__(self, page: Page, origin: str) -> None:
-        self.found: list[str] = []
-        page.on("console", self._on_console)
-        page.on("pageerror", lambda fault: self.found.append(f"script: {fault}"))
-        page.on(
-            "response",
-            lambda answer: (
-                self.found.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None
-            ),
-        )
-        page.on(
-            "request",
-            lambda asked: (
-                None if asked.url.startswith(origin) else self.found.append(f"left: {asked.url}")
-            ),
-        )
-
-    def _on_console(self, message) -> None:
-        if message.type in {"error", "warning"}:
-            self.found.append(f"console: {message.text}")
 
 
 def signed_in(browser: Browser, street: Street, who: str, **look) -> BrowserContext:
@@ -106,73 +63,24 @@ def signed_in(browser: Browser, street: Street, who: str, **look) -> BrowserCont
     page = context.new_page()
     page.goto(street.cloud.sign_in_link(person))
     page.get_by_role("button", name="Sign in").click()
-    page.wait_for_load_state("networkidle")
+    page.wait_for_url(lambda url: "sign-in" not in url)
     page.close()
     return context
 
 
-def axe_findings(context: BrowserContext, address: str) -> list[str]:
-    page = context.new_page()
-    page.goto(address)
-    page.wait_for_load_state("networkidle")
-    page.add_script_tag(path=AXE)
-    result = page.evaluate(
-        "tags => axe.run(document, {runOnly: {type: 'tag', values: tags}})", AXE_TAGS
-    )
-    page.close()
-    return [
-        f"{address}: {finding['id']}: {finding['nodes'][0]['html'][:120]}"
-        for finding in result["violations"]
-    ]
-
-
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(("width", "theme"), LOOKS)
 @pytest.mark.parametrize("who", ["member", "board", "open"])
 def test_pages_load_without_a_complaint_and_ask_nobody_else(
-    street: Street, browser: Browser, who: str, width: int
+    street: Street, browser: Browser, who: str, width: int, theme: str
 ) -> None:
     pages = {"member": MEMBER_PAGES, "board": BOARD_PAGES, "open": OPEN_PAGES}[who]
-    viewport = {"width": width, "height": 900}
+    look = look_of(width, theme)
     context = (
-        browser.new_context(viewport=viewport)
-        if who == "open"
-        else signed_in(browser, street, who, viewport=viewport)
+        browser.new_context(**look) if who == "open" else signed_in(browser, street, who, **look)
     )
-    complaints = []
-    for path in pages:
-        page = context.new_page()
-        faults = Faults(page, street.cloud.url)
-        answer = page.goto(f"{street.cloud.url}{path}")
-        page.wait_for_load_state("networkidle")
-        assert answer is not None
-        assert answer.status == 200, path
-        assert "default-src 'none'" in answer.headers["content-security-policy"]
-        wider = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-        if wider > 0:
-            complaints.append(f"{path} is {wider} px wider than the window")
-        complaints += [f"{path}: {fault}" for fault in faults.found]
-        page.close()
+    url = street.cloud.url
+    assert faults_of_pages(context, [f"{url}{path}" for path in pages], origin=url) == []
     context.close()
-    assert complaints == []
-
-
-@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
-def test_pages_have_no_accessibility_findings(
-    street: Street, browser: Browser, width: int, theme: str
-) -> None:
-    findings = []
-    look = {"viewport": {"width": width, "height": 900}, "color_scheme": theme}
-    for who, pages in (("member", MEMBER_PAGES), ("board", BOARD_PAGES)):
-        context = signed_in(browser, street, who, **look)
-        # The checker is a script of its own; the page's policy is tested elsewhere.
-        relaxed = browser.new_context(
-            bypass_csp=True, storage_state=context.storage_state(), **look
-        )
-        for path in pages:
-            findings += axe_findings(relaxed, f"{street.cloud.url}{path}")
-        context.close()
-        relaxed.close()
-    assert findings == []
 
 
 def test_a_member_turns_a_switch_off_and_the_log_says_so(street: Street, browser: Browser) -> None:
@@ -217,8 +125,8 @@ def test_a_cold_load_stays_within_its_budget(street: Street, browser: Browser, p
 
 def test_the_gateways_own_page_is_clean_and_small(street: Street, browser: Browser) -> None:
     address = f"http://127.0.0.1:{street.real[0].page_port}"
-    for width in WIDTHS:
-        context = browser.new_context(viewport={"width": width, "height": 900})
+    for width, theme in LOOKS:
+        context = browser.new_context(**look_of(width, theme))
         page = context.new_page()
         faults = Faults(page, address)
         page.goto(f"{address}/", wait_until="load")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext
 
 from cloud.demo.processes import free_port
 from cloud.members.access import SESSION_COOKIE
@@ -20,12 +19,10 @@ from cloud.members.usecases import open_session
 from tests.cloud.coop_builder import Coop, open_coop
 from tests.cloud.data_requests.request_builder import SETTINGS, asking_in
 from tests.cloud.votes.policy_builder import cast, count, open_policy, open_slate, plan_of
+from tests.flow.looking_at_pages import LOOKS, chromium, faults_of_pages, look_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.xdist_group("vote-pages")]
 
-AXE = Path(__file__).resolve().parents[1] / "vendor" / "axe-core" / "4.14.1" / "axe.min.js"
-AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 MEMBER_PAGES = (
     "/home",
     "/votes",
@@ -163,73 +160,19 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.fail("no Chromium; install it with: apt-get install chromium")
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+    with chromium() as launched:
         yield launched
-        launched.close()
 
 
-def complaints_of(page: Page, address: str) -> list[str]:
-    """Open a page and say what is wrong with it."""
-    found: list[str] = []
-    page.on("pageerror", lambda fault: found.append(f"script: {fault}"))
-    page.on(
-        "console",
-        lambda said: found.append(f"console: {said.text}") if said.type == "error" else None,
-    )
-    answer = page.goto(address)
-    page.wait_for_load_state("networkidle")
-    assert answer is not None
-    assert "default-src 'none'" in answer.headers["content-security-policy"]
-    if answer.status != 200:
-        found.append(f"answered with {answer.status}")
-    wider = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-    if wider > 0:
-        found.append(f"{wider} px wider than the window")
-    return [f"{address}: {one}" for one in found]
-
-
-@pytest.mark.parametrize("width", [1280, 390])
-def test_pages_load_without_a_complaint(scene: Scene, browser: Browser, width: int) -> None:
-    complaints: list[str] = []
-    for person, paths in scene.people():
-        look = {"viewport": {"width": width, "height": 900}}
-        context = scene.signed_in(browser, person, **look)
-        for path in paths:
-            page = context.new_page()
-            complaints += complaints_of(page, scene.address(path))
-            page.close()
-        context.close()
-    assert complaints == []
-
-
-@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
-def test_pages_have_no_accessibility_findings(
+@pytest.mark.parametrize(("width", "theme"), LOOKS)
+def test_pages_load_without_a_complaint(
     scene: Scene, browser: Browser, width: int, theme: str
 ) -> None:
-    findings: list[str] = []
     for person, paths in scene.people():
-        # The checker is a script of its own; the page's policy is tested above.
-        look = {"viewport": {"width": width, "height": 900}, "color_scheme": theme}
-        context = scene.signed_in(browser, person, bypass_csp=True, **look)
-        for path in paths:
-            page = context.new_page()
-            page.goto(scene.address(path))
-            page.wait_for_load_state("networkidle")
-            page.add_script_tag(path=AXE)
-            result = page.evaluate(
-                "tags => axe.run(document, {runOnly: {type: 'tag', values: tags}})", AXE_TAGS
-            )
-            findings += [
-                f"{path}: {one['id']}: {one['nodes'][0]['html'][:120]}"
-                for one in result["violations"]
-            ]
-            page.close()
+        context = scene.signed_in(browser, person, **look_of(width, theme))
+        addresses = [scene.address(path) for path in paths]
+        assert faults_of_pages(context, addresses, origin=scene.url) == []
         context.close()
-    assert findings == []
 
 
 def test_a_member_votes_without_javascript(scene: Scene, browser: Browser) -> None:
