@@ -21,8 +21,8 @@ $(STAMPS)/demo: requirements.txt pyproject.toml | $(STAMPS)/python-ok
 	@tools/setup_venv.sh "$(PYTHON)" "$(VENV)" requirements.txt
 	@touch $@
 
-$(STAMPS)/dev: requirements-dev.txt pyproject.toml | $(STAMPS)/python-ok
-	@tools/setup_venv.sh "$(PYTHON)" "$(VENV)" requirements-dev.txt
+$(STAMPS)/dev: requirements-dev.txt requirements-open-data.txt pyproject.toml | $(STAMPS)/python-ok
+	@tools/setup_venv.sh "$(PYTHON)" "$(VENV)" requirements-dev.txt requirements-open-data.txt
 	@touch $@ $(STAMPS)/demo
 
 demo: $(STAMPS)/demo ## a simulated street, from meter to dividend; ARGS="--once --json" for one headless run
@@ -33,7 +33,7 @@ system-packages:
 
 test: $(STAMPS)/dev system-packages ## everything: style, types, imports and all tests
 	@$(MAKE) --no-print-directory style
-	@$(PY) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	@COMMONWATT_OPEN_DATA=required $(PY) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 .PHONY: style system-packages
 style:
