@@ -11,9 +11,11 @@ import typer
 
 from gateway import cli_maps, cli_wires
 from gateway.cli_options import JsonOption, named_faults, write_json
-from gateway.errors import BadPayload, MeterSilent, OutOfStep
+from gateway.errors import BadFrame, BadPayload, MeterSilent, OutOfStep
 
 if TYPE_CHECKING:
+    from gateway.decode.frames import Exchange
+    from gateway.decode.meter_map import MeterMap
     from gateway.decode.mqtt_payloads import Preset
 
 
@@ -37,6 +39,9 @@ def register(app: typer.Typer) -> None:
     cli_wires.register(app)
     cli_maps.register(app)
 
+
+UNIT_SHOWN = {"wh": "Wh", "w": "W", "va": "VA", "v": "V", "a": "A", "hz": "Hz"}
+"""Units as people write them, by how names end."""
 
 MapOption = Annotated[
     str, typer.Option("--map", help="Name of a shipped map, or path of a map file.")
@@ -116,9 +121,8 @@ def read(
     if json_output:
         write_json(answer)
         return
-    print(f"{meter_map.title} ({answer['map']}), unit {answer['unit']}")
-    for name, number in answer["quantities"].items():
-        print(f"  {name:<18} {number}")
+    print(f"{meter_map.title} ({answer['map']}), unit {answer['unit']}, {answer['taken_at'][:19]}Z")
+    _print_quantities(answer["quantities"], nothing="no quantity of this map has a value")
     for name in answer["absent"]:
         print(f"  {name:<18} refused by this meter")
     for name in answer["without_value"]:
@@ -131,9 +135,15 @@ def decode_frame(
     map_name: MapOption,
     request: Annotated[str, typer.Option(help="The captured request, in hex.")],
     response: Annotated[str, typer.Option(help="The captured response, in hex.")],
+    base: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65_535, help="SunSpec maps only: where the model's id register is."
+        ),
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Decode a captured Modbus exchange (RTU with CRC, or TCP with its header)."""
+    """Decode a captured Modbus exchange (RTU with CRC or without, or TCP with its header)."""
     from gateway.catalogue import load_map
     from gateway.decode.frames import exchange_of, frame_bytes
 
@@ -141,6 +151,7 @@ def decode_frame(
     exchange = exchange_of(
         frame_bytes(request, place="request"), frame_bytes(response, place="response")
     )
+    meter_map = _placed(meter_map, exchange, base)
     quantities = meter_map.decode(exchange.registers)
     answer = {
         "map": meter_map.name,
@@ -155,6 +166,28 @@ def decode_frame(
         write_json(answer)
         return
     _print_quantities(quantities, nothing=f"{meter_map.name} has nothing at these registers")
+
+
+def _placed(meter_map: MeterMap, exchange: Exchange, base: int | None) -> MeterMap:
+    """A SunSpec map, moved to where the captured model is; any other map as it is."""
+    if not meter_map.sunspec_models:
+        if base is not None:
+            raise BadFrame(
+                place="--base",
+                problem=f"{meter_map.name} is no SunSpec map; its addresses are fixed",
+                remedy="leave --base out",
+            )
+        return meter_map
+    if base is not None:
+        return meter_map.at(base)
+    for candidate in (meter_map, *meter_map.siblings):
+        if exchange.words[0] in candidate.sunspec_models:
+            return candidate.at(exchange.address)
+    raise BadFrame(
+        place="request",
+        problem="a SunSpec map counts from its model's id register, and this does not begin there",
+        remedy="say where that register is, for example --base 40070",
+    )
 
 
 def decode_mqtt(
@@ -197,7 +230,12 @@ def _is_known(preset: Preset, topic: str) -> bool:
 
 
 def _print_quantities(quantities: Mapping[str, int | float], *, nothing: str) -> None:
+    from gateway.decode.quantities import quantity_kind
+
     for name, number in quantities.items():
-        print(f"  {name:<18} {number}")
+        kind = quantity_kind(name)
+        decimals = 0 if kind is None else kind.decimals
+        unit = "" if kind is None else UNIT_SHOWN.get(kind.unit, kind.unit)
+        print(f"  {name:<18} {number:>14.{decimals}f} {unit}".rstrip())
     if not quantities:
         print(f"  {nothing}")

@@ -125,15 +125,27 @@ class OutOfStep(MeterFault):
     """A reply that cannot belong to the request; it was thrown away."""
 
 
+_EXCEPTIONS = {
+    1: "no such function",
+    2: "no such registers",
+    3: "not so many at once",
+    4: "it failed",
+    6: "it is busy",
+    10: "the bridge has no way to it",
+    11: "nothing answers behind the bridge",
+}
+
+
 class MeterRefused(MeterFault):
     """The meter answered with a Modbus exception."""
 
     def __init__(self, *, place: str, exception_code: int) -> None:
         self.exception_code = exception_code
+        meaning = _EXCEPTIONS.get(exception_code)
         super().__init__(
             place=place,
-            problem=f"the meter refused with Modbus exception {exception_code}; "
-            "check the map and the unit",
+            problem=f"the meter refused with Modbus exception {exception_code}"
+            f"{f' ({meaning})' if meaning else ''}; check the map and the unit",
         )
 
 

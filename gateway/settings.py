@@ -78,6 +78,8 @@ class ModbusMeter(Section, frozen=True, kw_only=True):
         counts: Which counter of the meter feeds which quantity, when the meter stands for
             something else than the grid: `{ generation_wh = "import_wh" }`.
         inverted: Whether it is wired backwards.
+        ct_ratio: Primary over secondary current of its current transformers, for a meter that
+            tells what is behind them; most meters know their transformers themselves.
     """
 
     name: str
@@ -88,6 +90,7 @@ class ModbusMeter(Section, frozen=True, kw_only=True):
     phases: Literal[1, 2, 3] = 3
     counts: dict[Quantity, Name] = {}
     inverted: bool = False
+    ct_ratio: Annotated[float, msgspec.Meta(gt=0, le=10_000)] = 1.0
 
 
 class ModbusBus(Section, frozen=True, kw_only=True):
@@ -102,7 +105,7 @@ class ModbusBus(Section, frozen=True, kw_only=True):
         baud: Serial speed [bit/s].
         parity: `N`, `E` or `O`.
         stop_bits: 1 or 2.
-        timeout_s: How long one answer may take [s].
+        timeout_s: How long one answer may take [s]; as the map says if left out.
         meter: The meters on it.
     """
 
@@ -114,7 +117,7 @@ class ModbusBus(Section, frozen=True, kw_only=True):
     baud: Annotated[int, msgspec.Meta(ge=300, le=921_600)] | None = None
     parity: Literal["N", "E", "O"] | None = None
     stop_bits: Literal[1, 2] | None = None
-    timeout_s: Seconds = 1.0
+    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=60)] | None = None
     meter: Annotated[tuple[ModbusMeter, ...], msgspec.Meta(min_length=1, max_length=32)]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from gateway.backfill import ShellyRecords
 from gateway.catalogue import load_map, load_preset
 from gateway.decode.counters import CounterLimits, limits_for
+from gateway.decode.meter_map import MeterMap
 from gateway.errors import BadSettings
 from gateway.meters.modbus import BusMeter, ModbusSource
 from gateway.meters.mqtt import BrokerAddress, ListenedMeter, MqttSource
@@ -94,8 +95,13 @@ def _counts(
     }
 
 
-def _modbus_counts(meter: ModbusMeter, pace: float) -> MeterCounts:
+def _map_of(meter: ModbusMeter) -> MeterMap:
     meter_map = load_map(meter.map)
+    return meter_map if meter.ct_ratio == 1 else meter_map.behind_transformers(meter.ct_ratio)
+
+
+def _modbus_counts(meter: ModbusMeter, pace: float) -> MeterCounts:
+    meter_map = _map_of(meter)
     counts = _counts(
         meter.name,
         dict(meter.counts),
@@ -129,7 +135,10 @@ def _bus(bus: ModbusBus, clock: Callable[[], datetime]) -> ModbusSource:
     )
     meters = []
     for meter in bus.meter:
-        meter_map = load_map(meter.map)
+        meter_map = _map_of(meter)
+        if bus.timeout_s is not None:
+            limits = replace(meter_map.limits, timeout_s=bus.timeout_s)
+            meter_map = replace(meter_map, limits=limits)
         meters.append(
             BusMeter(
                 meter=meter.name,

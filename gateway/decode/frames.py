@@ -15,6 +15,10 @@ from gateway.errors import BadFrame, MeterRefused
 FRAME_BYTES_MAX = 260
 """Longest Modbus frame [bytes]."""
 
+TEXT_CHARACTERS_MAX = 8 * FRAME_BYTES_MAX
+"""Longest text of a frame, with everything that may stand between its bytes."""
+
+_BETWEEN = re.compile(r"[\s,:;.<>{}()|'\"\[\]_-]+")
 _MBAP_BYTES = 7
 _ERROR_FLAG = 0x80
 
@@ -24,7 +28,7 @@ class Exchange:
     """A request and its reply.
 
     Args:
-        framing: `rtu` or `tcp`.
+        framing: `rtu`, `tcp`, or `rtu without crc` as logs show frames that were checked before.
         unit: Address of the meter.
         function: 3 or 4.
         address: First register.
@@ -56,37 +60,63 @@ def crc16(frame: bytes) -> int:
 
 
 def frame_bytes(text: str, *, place: str) -> bytes:
-    """Read hex digits, with or without spaces, colons, commas or `0x`.
+    r"""Read hex as people copy it from logs and manuals.
+
+    Pairs of digits, with or without anything usual between them: spaces, commas, colons, dots,
+    brackets, quotes, `0x`, `\\x`, `$`, `h`. Single digits count where `0x` stands before them, as
+    pymodbus writes them; without it they may be decimal, and are refused.
 
     Raises:
         BadFrame: It is not hex, or too long for a frame.
     """
-    digits = re.sub(r"0x|[\s:,-]", "", text, flags=re.IGNORECASE)
-    if len(digits) > 2 * FRAME_BYTES_MAX:
-        raise BadFrame(place=place, problem="longer than a Modbus frame", remedy="give one frame")
+    if len(text) > TEXT_CHARACTERS_MAX:
+        raise _too_long(place)
+    # ESPHome ends with the number of bytes, Python's bytes begin with a b.
+    bare = re.sub(r"^\s*b(?=['\"])|\(\d+\)\s*$", "", text)
+    marked = re.search(r"\\x|0x", bare, flags=re.IGNORECASE) is not None
+    bare = re.sub(r"\\x|0x|\$", " ", bare, flags=re.IGNORECASE)
+    bare = re.sub(r"(?<=[0-9A-F])h(?![0-9A-Z])", " ", bare, flags=re.IGNORECASE)
+    parts = [part for part in _BETWEEN.split(bare) if part]
+    single = any(len(part) == 1 for part in parts)
+    if single and (not marked or any(len(part) > 2 for part in parts)):
+        raise BadFrame(
+            place=place,
+            problem="has single digits, which may be decimal",
+            remedy="write two hex digits for each byte, such as 01 04 00 00 00 02 71 CB",
+        )
     try:
-        return bytes.fromhex(digits)
+        frame = b"".join(bytes.fromhex(part.zfill(2)) for part in parts)
     except ValueError as fault:
         raise BadFrame(
             place=place, problem="not pairs of hex digits", remedy="write 01 04 00 00 00 02 71 CB"
         ) from fault
+    if len(frame) > FRAME_BYTES_MAX:
+        raise _too_long(place)
+    return frame
+
+
+def _too_long(place: str) -> BadFrame:
+    return BadFrame(place=place, problem="longer than a Modbus frame", remedy="give one frame")
 
 
 def exchange_of(request: bytes, response: bytes) -> Exchange:
     """Check a captured exchange and take out its registers.
 
     Args:
-        request: Read request, RTU with CRC or TCP with its header.
+        request: Read request, TCP with its header, RTU with CRC, or RTU without if the reply is
+            without too.
         response: The reply in the same framing.
 
     Raises:
         BadFrame: CRC, header, length or the pairing of the two does not fit.
         MeterRefused: The reply is a Modbus exception.
     """
-    framing = "tcp" if _is_tcp(request) else "rtu"
-    ask, answer = (
-        _payload_tcp(request, response) if framing == "tcp" else _payload_rtu(request, response)
-    )
+    if _is_tcp(request):
+        framing, (ask, answer) = "tcp", _payload_tcp(request, response)
+    elif _is_without_crc(request, response):
+        framing, (ask, answer) = "rtu without crc", (request, response)
+    else:
+        framing, (ask, answer) = "rtu", _payload_rtu(request, response)
     unit, function, address, count = _read_request(ask)
     if answer[0] != unit:
         raise BadFrame(
@@ -116,6 +146,14 @@ def exchange_of(request: bytes, response: bytes) -> Exchange:
 def _is_tcp(request: bytes) -> bool:
     """A TCP request has 12 bytes, protocol 0 and a length that fits; RTU has 8."""
     return len(request) == 12 and request[2:6] == b"\x00\x00\x00\x06"
+
+
+def _is_without_crc(request: bytes, response: bytes) -> bool:
+    """Whether both end where the CRC would begin, by the lengths they state themselves."""
+    if len(request) != 6 or len(response) < 3:
+        return False
+    refused = response[1] & _ERROR_FLAG
+    return len(response) == (3 if refused else 3 + response[2])
 
 
 def _payload_rtu(request: bytes, response: bytes) -> tuple[bytes, bytes]:

@@ -32,6 +32,9 @@ HOLDING = 3
 INPUT = 4
 FUNCTION_NAMES = {HOLDING: "holding", INPUT: "input"}
 
+_TRANSFORMED = frozenset({"wh", "w", "va", "var", "a"})
+"""What a current transformer changes the size of."""
+
 RegisterKey = tuple[int, int]
 """Function code and 0-based address."""
 
@@ -306,6 +309,31 @@ class MeterMap:
                 )
                 for name, point in self.points.items()
             },
+        )
+
+    def behind_transformers(self, ratio: float) -> MeterMap:
+        """This map for a meter that tells what is behind its current transformers.
+
+        Args:
+            ratio: Primary over secondary current; 50 for 250 A to 5 A.
+
+        Returns:
+            The map with energies, powers and currents that many times as large.
+        """
+        times = Fraction(str(ratio))
+        return replace(
+            self,
+            points={
+                name: replace(
+                    point,
+                    scale=point.scale * times,
+                    rollover=None if point.rollover is None else point.rollover * times,
+                )
+                if point.kind.unit in _TRANSFORMED
+                else point
+                for name, point in self.points.items()
+            },
+            siblings=tuple(sibling.behind_transformers(ratio) for sibling in self.siblings),
         )
 
     def resolution_wh(self, quantity: str, total_wh: int) -> float:

@@ -51,6 +51,7 @@ class NoValue(enum.StrEnum):
     SIGNED_MAX = "signed_max"
     SIGNED_MIN = "signed_min"
     ZERO = "zero"
+    HIGH_7FFF = "high_7fff"
 
     def matches(self, bits: int, width: int) -> bool:
         """Whether a pattern of this width [bits] is this sentinel."""
@@ -60,6 +61,8 @@ class NoValue(enum.StrEnum):
             return bits == (1 << (width - 1)) - 1
         if self is NoValue.SIGNED_MIN:
             return bits == 1 << (width - 1)
+        if self is NoValue.HIGH_7FFF:
+            return bits >> (width - 16) == 0x7FFF
         return bits == 0
 
 

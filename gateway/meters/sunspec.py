@@ -18,7 +18,7 @@ MODELS_MAX = 64
 _MARKER = [0x5375, 0x6E53]
 _COMMON_MODEL = 1
 _END = 0xFFFF
-_SERIAL_OFFSET = 52
+_SERIAL_OFFSET = 50
 _SERIAL_REGISTERS = 16
 
 
@@ -48,7 +48,13 @@ async def find_models(link: ModbusLink, unit: int, *, timeout_s: float) -> tuple
     address = base + 2
     for position in range(MODELS_MAX):
         # Headers are read with changing lengths, so that a late reply is noticed (`read_plan`).
-        header = await _header(link, unit, address, extra=1 + position % 7, timeout_s=timeout_s)
+        try:
+            header = await _header(link, unit, address, extra=1 + position % 7, timeout_s=timeout_s)
+        except MeterRefused:
+            # Some devices leave out the end marker and refuse what would follow the last model.
+            if not models:
+                raise
+            return tuple(models)
         model_id, length = header
         if model_id == _END:
             return tuple(models)
@@ -68,8 +74,10 @@ async def locate(link: ModbusLink, unit: int, meter_map: MeterMap, *, timeout_s:
         MeterFault: The device has no meter that the map or its siblings describe.
     """
     models = await find_models(link, unit, timeout_s=timeout_s)
-    common = next((found for found in models if found.model_id == _COMMON_MODEL), None)
+    common: FoundModel | None = None
     for found in models:
+        # A meter inside an inverter has a common model of its own, right before it.
+        common = found if found.model_id == _COMMON_MODEL else common
         for candidate in (meter_map, *meter_map.siblings):
             if found.model_id in candidate.sunspec_models:
                 moved = candidate.at(found.address)

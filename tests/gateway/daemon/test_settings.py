@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from gateway.catalogue import load_map
 from gateway.cli import app
 from gateway.errors import BadSettings
+from gateway.meters.modbus import ModbusSource
 from gateway.settings import read_settings
 from gateway.sources import build_sources, counts_of
+from gateway.wire.reading import Quantity
 from tests.gateway.home import settings_text
 
 GOOD = settings_text(
@@ -159,3 +162,43 @@ def test_a_local_secret_nobody_was_shown_is_not_kept(tmp_path: Path) -> None:
         done = CliRunner().invoke(app, [*words, "--config", str(tmp_path / "gateway.toml")])
         assert done.exit_code == 2, done.output
         assert not (tmp_path / "state" / "local_secret").exists()
+
+
+BRIDGED = """
+[[modbus]]
+name = "cabinet"
+kind = "rtu_over_tcp"
+host = "127.0.0.1"
+timeout_s = 3.5
+
+[[modbus.meter]]
+name = "barn"
+map = "chint_dtsu666"
+ct_ratio = 50
+fuse_a = 250
+"""
+
+
+def test_a_slow_wire_is_waited_for_as_long_as_the_settings_say(tmp_path: Path) -> None:
+    settings, _ = read(tmp_path, settings_text(extra=BRIDGED))
+    source = next(
+        one for one in build_sources(settings, client_id="0" * 32) if one.name == "cabinet"
+    )
+    assert isinstance(source, ModbusSource)
+    assert [meter.meter_map.limits.timeout_s for meter in source._meters] == [3.5]
+
+
+def test_current_transformers_the_meter_does_not_know_of_are_reckoned_in(tmp_path: Path) -> None:
+    plain = load_map("chint_dtsu666")
+    behind = plain.behind_transformers(50)
+    before = plain.decode(plain.golden[0].registers)
+    after = behind.decode(plain.golden[0].registers)
+    assert after["import_wh"] == pytest.approx(50 * before["import_wh"], abs=25)
+    for name in ("power_w", "power_l3_w", "current_l1_a", "reactive_var"):
+        assert after[name] == pytest.approx(50 * before[name], abs=0.05)
+    for name in ("voltage_l1_v", "frequency_hz", "power_factor"):
+        assert after[name] == before[name]
+    settings, _ = read(tmp_path, settings_text(extra=BRIDGED))
+    barn = next(meter for meter in settings.meters if meter.name == "barn")
+    limits = counts_of(barn).limits[Quantity.IMPORT_WH]
+    assert limits.float32_unit_wh == 50_000

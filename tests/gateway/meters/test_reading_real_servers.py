@@ -42,7 +42,7 @@ def image_of(meter_map: MeterMap) -> dict[RegisterKey, int]:
 def sunspec_image(meter_map: MeterMap, model_id: int) -> dict[RegisterKey, int]:
     """A SunSpec device: marker, common model, the meter's model, end."""
     length = 105 if model_id < 210 else 124
-    common = {0: 1, 1: 66, 52: 0x534E, 53: 0x3432}
+    common = {0: 1, 1: 66, 50: 0x534E, 51: 0x3432}
     words = {0: 0x5375, 1: 0x6E53}
     words |= {2 + offset: 0 for offset in range(68)} | {2 + at: word for at, word in common.items()}
     meter = {address: word for (_, address), word in meter_map.golden[0].registers.items()}
@@ -106,6 +106,7 @@ async def test_sunspec_meters_are_found_and_read_as_pysunspec2_reads_them(model_
         try:
             device.scan()
             oracle = device.models[model_id][0]
+            assert reading.identity == device.common[0].SN.cvalue
             read = {
                 name: getattr(oracle, theirs).cvalue
                 for name, theirs in (
@@ -125,6 +126,39 @@ async def test_sunspec_meters_are_found_and_read_as_pysunspec2_reads_them(model_
     for name, number in read.items():
         tolerance = 0.5 if name.endswith("_wh") else 0.001
         assert reading.quantities[name] == pytest.approx(number, abs=tolerance)
+
+
+async def test_a_sunspec_counter_at_zero_is_one_the_device_does_not_have() -> None:
+    meter_map = load_map("sunspec")
+    image = sunspec_image(meter_map, 203)
+    image |= {(3, SUNSPEC_BASE + 70 + offset): 0 for offset in (38, 39)}
+    with pymodbus_server({1: image}) as port:
+        reading = await read_once(ModbusLink(TcpAddress(host="127.0.0.1", port=port)), meter_map, 1)
+    assert "export_wh" not in reading.quantities
+    assert reading.quantities["import_wh"] == meter_map.golden[0].expect["import_wh"]
+    assert reading.without_value == ("export_wh",)
+
+
+async def test_a_sunspec_list_without_an_end_still_gives_the_meter_and_its_own_serial() -> None:
+    """An inverter with a meter inside: two common models, and nothing after the last model."""
+    meter_map = load_map("sunspec")
+    alone = sunspec_image(meter_map, 203)
+    inverter = {(3, SUNSPEC_BASE + offset): 0 for offset in range(70)}
+    inverter |= {(3, SUNSPEC_BASE): 0x5375, (3, SUNSPEC_BASE + 1): 0x6E53}
+    inverter |= {
+        (3, SUNSPEC_BASE + 2): 1,
+        (3, SUNSPEC_BASE + 3): 66,
+        (3, SUNSPEC_BASE + 52): 0x5A5A,
+    }
+    meter = {
+        (function, address + 68): word
+        for (function, address), word in alone.items()
+        if SUNSPEC_BASE + 2 <= address < SUNSPEC_BASE + 72 + 105
+    }
+    with pymodbus_server({1: inverter | meter}) as port:
+        reading = await read_once(ModbusLink(TcpAddress(host="127.0.0.1", port=port)), meter_map, 1)
+    assert reading.quantities == meter_map.golden[0].expect
+    assert reading.identity == "SN42"
 
 
 async def test_sunspec_numbers_that_are_not_implemented_are_missing_not_zero() -> None:
