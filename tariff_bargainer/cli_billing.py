@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from tariff_bargainer.billing.bill import Bill
+    from tariff_bargainer.billing.index_cost import IndexSeries
+    from tariff_bargainer.profiles.intervals import LoadProfile
     from tariff_bargainer.tariffs.tariff import Tariff
 
 EXIT_BAD_INPUT = 2
@@ -138,6 +142,12 @@ def bill_command(
             "2018-07-05T17:00-06:00; give it once for each peak, in place of the file's own."
         ),
     ] = None,
+    power_factor: Annotated[
+        str | None,
+        typer.Option(
+            help="Active by apparent power, such as 0.95, for URDB prices per kVA or kvar."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Price a load file under a tariff: annual and monthly totals by component.
@@ -145,22 +155,16 @@ def bill_command(
     The total is energy + demand + fixed + minimum + discount + tax - export_credit.
     """
     from tariff_bargainer.billing.contract import bill_versions
-    from tariff_bargainer.billing.index_cost import read_index_csv
     from tariff_bargainer.profiles.load_csv import read_load_csv
 
     peaks = [_instant(text) for text in system_peak or ()]
+    factor = _power_factor(power_factor, format_)
     versions = []
     for path in tariff:
         with one_line_errors(path):
-            versions.append(load_tariff(path, format_, timezone, peaks))
-    series = {}
-    for name, path in named_files(index, "--index"):
-        with one_line_errors(path):
-            series[name] = read_index_csv(path)
-    registers = {}
-    for name, path in named_files(register_, "--register"):
-        with one_line_errors(path):
-            registers[name] = None if str(path) == "none" else read_load_csv(path)
+            versions.append(load_tariff(path, format_, timezone, peaks, factor))
+    series = _price_series(index)
+    registers = _registers(register_)
     with one_line_errors(load):
         made = bill_versions(
             read_load_csv(load),
@@ -174,6 +178,28 @@ def bill_command(
         print(json.dumps(made.as_json(), indent=2))
     else:
         print_table(made, versions[0].name)
+
+
+def _price_series(pairs: list[str] | None) -> "dict[str, IndexSeries]":
+    """Read price series by name."""
+    from tariff_bargainer.billing.index_cost import read_index_csv
+
+    series = {}
+    for name, path in named_files(pairs, "--index"):
+        with one_line_errors(path):
+            series[name] = read_index_csv(path)
+    return series
+
+
+def _registers(pairs: list[str] | None) -> "dict[str, LoadProfile | None]":
+    """Read the loads of further meter registers by name."""
+    from tariff_bargainer.profiles.load_csv import read_load_csv
+
+    registers = {}
+    for name, path in named_files(pairs, "--register"):
+        with one_line_errors(path):
+            registers[name] = None if str(path) == "none" else read_load_csv(path)
+    return registers
 
 
 def named_files(pairs: list[str] | None, option: str) -> list[tuple[str, Path]]:
@@ -206,8 +232,33 @@ def _instant(text: str) -> str:
     return found.isoformat()
 
 
+def _power_factor(text: str | None, form: TariffFormat) -> "Decimal | None":
+    """Read the power factor of the command line; what it cannot act on is bad input."""
+    from decimal import Decimal, InvalidOperation
+
+    if text is None:
+        return None
+    try:
+        factor = Decimal(text)
+    except InvalidOperation:
+        factor = Decimal(0)
+    problem = ""
+    if not (factor.is_finite() and 0 < factor <= 1):
+        problem = "write a number above 0 and at most 1, such as 0.95"
+    elif form is not TariffFormat.URDB:
+        problem = "only a URDB rate has prices per kVA or kvar; take it out"
+    if problem:
+        typer.echo(f"error: --power-factor {text!r}: {problem}", err=True)
+        raise typer.Exit(EXIT_BAD_INPUT)
+    return factor
+
+
 def load_tariff(
-    path: Path, form: TariffFormat, timezone: str | None, system_peaks: Sequence[str] = ()
+    path: Path,
+    form: TariffFormat,
+    timezone: str | None,
+    system_peaks: Sequence[str] = (),
+    power_factor: "Decimal | None" = None,
 ) -> "Tariff":
     """Read a tariff file of any known form; peaks given replace those of the file.
 
@@ -240,7 +291,12 @@ def load_tariff(
             remedy="give the zone of the utility's clock, such as America/Denver",
         )
     else:
-        return parse_urdb(read_text(path), timezone=timezone, system_peaks=system_peaks)
+        return parse_urdb(
+            read_text(path),
+            timezone=timezone,
+            system_peaks=system_peaks,
+            power_factor=power_factor,
+        )
     return replace(tariff, system_peaks=tuple(system_peaks)) if system_peaks else tariff
 
 

@@ -53,6 +53,10 @@ class StrictTable:
         self._asked.append(key)
         return self._left.pop(key, None)
 
+    def look(self, key: str) -> Any:
+        """Look at a value without taking it; None when the key is absent."""
+        return self._left.get(key)
+
     def text(self, key: str, default: str | None = None) -> str:
         """Take a text; without a default the key must be there."""
         found = self.take(key)

@@ -21,6 +21,7 @@ from tariff_bargainer.tariffs.json_text import parse_json
 from tariff_bargainer.tariffs.schedule import ALL_MONTHS, Window
 from tariff_bargainer.tariffs.strict_table import StrictTable
 from tariff_bargainer.tariffs.tariff import (
+    Component,
     EnergyCharge,
     Metering,
     MinimumBill,
@@ -33,7 +34,7 @@ from tariff_bargainer.tariffs.tariff import (
     Tier,
     TierBasis,
 )
-from tariff_bargainer.tariffs.urdb_demand import read_demand
+from tariff_bargainer.tariffs.urdb_demand import ratchet_remark, read_demand
 from tariff_bargainer.tariffs.urdb_names import with_service_names
 from tariff_bargainer.tariffs.urdb_structure import (
     Blocks,
@@ -52,11 +53,12 @@ ENERGY_UNITS: dict[str, TierBasis] = {
     "kwh/kw daily": "month-per-kw-daily",
 }
 CHARGE_UNITS: dict[str, Per] = {"$/day": "average-day", "$/month": "month", "$/year": "year"}
+TWO_METERS = "buy all sell all"
 DG_RULES: dict[str, tuple[Metering, NetBilling]] = {
     "net metering": ("net", NetBilling()),
     "net billing instantaneous": ("net-billing", NetBilling()),
     "net billing hourly": ("net-billing", NetBilling(carry="next-month")),
-    "buy all sell all": ("net-billing", NetBilling()),
+    TWO_METERS: ("net-billing", NetBilling()),
 }
 PRICING_WORDS = (
     "rate", "charge", "adjust", "surcharge", "demand", "energy", "fixed", "lookback", "ratchet",
@@ -73,21 +75,33 @@ NOT_PRICES = frozenset(
 )  # fmt: skip
 
 
-def parse_urdb(text: str, *, timezone: str, system_peaks: Sequence[str] = ()) -> Tariff:
+def parse_urdb(
+    text: str,
+    *,
+    timezone: str,
+    system_peaks: Sequence[str] = (),
+    power_factor: Decimal | None = None,
+) -> Tariff:
     """Read one URDB rate from its JSON text.
 
     Args:
-        text: The rate object, or the service's answer `{"items": [rate]}` with one rate.
+        text: The rate object, or the service's answer `{"items": [rate]}` with one rate; also as
+            one JSON string, which is how PySAM's own example saves the answer.
         timezone: IANA zone of the utility's clock, which URDB does not say.
         system_peaks: Instants (ISO 8601, with offset) at which the utility's system peaked, which
             URDB does not say either; a rate with coincident demand needs them.
+        power_factor: Active by apparent power of the load [1]; a rate per kVA or per kvar needs it.
 
     Raises:
         TariffFileError: The text is not such JSON.
         UnsupportedRate: A field cannot be represented without changing the rate.
     """
     parsed = parse_json(text)
-    return tariff_from_urdb(_one_rate(parsed), timezone=timezone, system_peaks=system_peaks)
+    if isinstance(parsed, str):
+        parsed = parse_json(parsed)
+    return tariff_from_urdb(
+        _one_rate(parsed), timezone=timezone, system_peaks=system_peaks, power_factor=power_factor
+    )
 
 
 def _one_rate(parsed: Any) -> Any:
@@ -102,20 +116,28 @@ def _one_rate(parsed: Any) -> Any:
     return items[0]
 
 
-def tariff_from_urdb(rate: Any, *, timezone: str, system_peaks: Sequence[str] = ()) -> Tariff:
+def tariff_from_urdb(
+    rate: Any,
+    *,
+    timezone: str,
+    system_peaks: Sequence[str] = (),
+    power_factor: Decimal | None = None,
+) -> Tariff:
     """Build a tariff from one parsed URDB rate.
 
     Args:
         rate: The parsed rate object; it is not changed.
         timezone: IANA zone of the utility's clock.
         system_peaks: As in `parse_urdb`.
+        power_factor: As in `parse_urdb`.
 
     Raises:
         TariffFileError: A value has a wrong type or shape.
         UnsupportedRate: A field cannot be represented without changing the rate.
     """
     table = StrictTable(with_service_names(rate), "")
-    metering, net_billing = _metering(table)
+    metering, net_billing, covers = _metering(table)
+    ambiguous = (*ratchet_remark(table), *_reactive_remark(table))
     energy, export = _energy(table)
     first_day, end_day = _day(table, "startdate"), _day(table, "enddate")
     if first_day and end_day and end_day <= first_day:
@@ -128,16 +150,16 @@ def tariff_from_urdb(rate: Any, *, timezone: str, system_peaks: Sequence[str] = 
         source=_source(table),
         energy=(*energy, *_fuel_adjustment(table)),
         export=export,
-        demand=read_demand(table, system_peaks=bool(system_peaks)),
+        demand=read_demand(table, system_peaks=bool(system_peaks), power_factor=power_factor),
         standing=_standing(table),
-        minimum=_minimum(table),
+        minimum=_minimum(table, covers),
         metering=metering,
         net_billing=net_billing,
         net_metering=NetMetering(carry_by="time-of-day"),
         system_peaks=tuple(system_peaks),
         effective_from=first_day,
         effective_to=end_day,
-        remarks=_remarks(table),
+        remarks=(*_remarks(table), *ambiguous),
     )
     _refuse_what_is_left(table)
     return tariff
@@ -153,15 +175,24 @@ def _source(table: StrictTable) -> str:
     return f"OpenEI URDB {uri or label}".strip()
 
 
-def _metering(table: StrictTable) -> tuple[Metering, NetBilling]:
+def _metering(table: StrictTable) -> tuple[Metering, NetBilling, tuple[Component, ...]]:
+    """Find the metering rule, and what counts towards a minimum bill under it.
+
+    What is sold through a meter of its own does not make the bill smaller that must reach the
+    minimum.
+    """
     rules = table.take("dgrules")
     net = table.take("usenetmetering")
+    covers = MinimumBill(amount=Decimal(0)).covers
     if not rules:
-        return ("none" if net is False else "net"), NetBilling()
-    known = DG_RULES.get(str(rules).strip().lower())
+        return ("none" if net is False else "net"), NetBilling(), covers
+    name = str(rules).strip().lower()
+    known = DG_RULES.get(name)
     if known is None:
         raise UnsupportedRate(field="dgrules", problem=f"{rules!r} is not a known metering rule")
-    return known
+    if name == TWO_METERS:
+        covers = tuple(part for part in covers if part != "export_credit")
+    return (*known, covers)
 
 
 def _day(table: StrictTable, key: str) -> date | None:
@@ -260,7 +291,7 @@ def _standing(table: StrictTable) -> tuple[StandingCharge, ...]:
     return tuple(StandingCharge(name="fixed charge", amount=a, per=p) for a, p in amounts)
 
 
-def _minimum(table: StrictTable) -> tuple[MinimumBill, ...]:
+def _minimum(table: StrictTable, covers: tuple[Component, ...]) -> tuple[MinimumBill, ...]:
     amounts: list[tuple[Decimal, Per]] = []
     least = table.optional_decimal("mincharge")
     per = _per(table, "minchargeunits")
@@ -277,7 +308,7 @@ def _minimum(table: StrictTable) -> tuple[MinimumBill, ...]:
         if any(other == unit for _, other in amounts):
             raise UnsupportedRate(field=key, problem="contradicts mincharge")
         amounts.append((found, unit))
-    return tuple(MinimumBill(amount=a, per=p) for a, p in amounts)
+    return tuple(MinimumBill(amount=a, per=p, covers=covers) for a, p in amounts)
 
 
 def _per(table: StrictTable, key: str) -> Per:
@@ -297,6 +328,14 @@ def _remarks(table: StrictTable) -> tuple[str, ...]:
     if extra:
         remarks.append(f"fixedchargeeaaddl: {extra} for each meter after the first")
     return tuple(remarks)
+
+
+def _reactive_remark(table: StrictTable) -> tuple[str, ...]:
+    remark = (
+        "how much reactive power is free, which demandreactivepowercharge does not say: every "
+        "kvar of a month's peak is billed"
+    )
+    return () if is_nothing(table.look("demandreactivepowercharge")) else (remark,)
 
 
 def _refuse_what_is_left(table: StrictTable) -> None:

@@ -137,12 +137,6 @@ def read_whole(found: Any) -> int:
     return int(number)
 
 
-def refuse_unless_zero(table: StrictTable, key: str, problem: str) -> None:
-    """Take a field that cannot be represented, and refuse it when it holds anything."""
-    if not is_nothing(table.take(key)):
-        raise UnsupportedRate(field=key, problem=problem)
-
-
 def is_nothing(found: Any) -> bool:
     """Whether a value, however deep, holds no number other than zero."""
     if isinstance(found, dict):

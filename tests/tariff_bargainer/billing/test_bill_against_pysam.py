@@ -117,8 +117,9 @@ def test_kwh_beside_kwh_per_kw_is_priced_whole_where_the_engine_bills_only_a_par
     assert float(made.annual.total) == pytest.approx(load_kw.sum(), rel=1e-9)
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_shares_of_earlier_peaks_that_differ_by_month_cost_the_same(seed: int) -> None:
+@pytest.mark.parametrize("field", ["lookbackpercent", "demandratchetpercentage"])
+@pytest.mark.parametrize("seed", range(4))
+def test_shares_of_earlier_peaks_that_differ_by_month_cost_the_same(seed: int, field: str) -> None:
     rng = random.Random(seed)
     urdb = with_ratchet_percentage(rng, random_urdb(rng))
     del urdb["demandratchetpercentage"]
@@ -127,9 +128,36 @@ def test_shares_of_earlier_peaks_that_differ_by_month_cost_the_same(seed: int) -
     rates = rates_of(urdb | {"lookbackpercent": 1.0, "lookbackrange": 7}, 0)
     rates["ur_billing_demand_lookback_percentages"] = [[share * 100, 1] for share in shares]
     wanted = ask_pysam(load_kw, np.zeros(8760), rates)
-    urdb |= {"lookbackpercent": shares, "lookbackrange": 7}
+    urdb |= {field: shares, "lookbackrange": 7}
     tariff = parse_urdb(as_json(urdb), timezone=FIXED_ZONE)
     assert_equal(bill(profile_of(load_kw, np.zeros(8760)), tariff, metering="net"), wanted)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_all_bought_and_all_sold_cost_the_same(seed: int) -> None:
+    rng = random.Random(seed)
+    urdb = random_urdb(rng) | {"mincharge": 60.0, "minchargeunits": "$/month"}
+    urdb["dgrules"] = "Buy All Sell All"
+    load_kw, generation_kw = random_load_kw(seed, 1, 0.3), random_generation_kw(seed, 1, 1.5)
+    wanted = ask_pysam(load_kw, generation_kw, rates_of(urdb))
+    none = np.zeros(8760)
+    used, made_kw = profile_of(load_kw, none), profile_of(none, generation_kw)
+    both = replace(used, export_wh=made_kw.export_wh)
+    assert_equal(bill(both, parse_urdb(as_json(urdb), timezone=FIXED_ZONE)), wanted)
+
+
+def test_the_sam_engine_drops_what_a_negative_price_owes_under_net_metering_and_bills_do_not() -> (
+    None
+):
+    urdb = {
+        "energyratestructure": [[{"rate": -0.01, "unit": "kWh"}]],
+        "energyweekdayschedule": [[0] * 24] * 12,
+        "energyweekendschedule": [[0] * 24] * 12,
+    }
+    load_kw, none = np.ones(8760), np.zeros(8760)
+    assert sum(ask_pysam(load_kw, none, rates_of(urdb, 0)).total) == 0
+    made = bill(profile_of(load_kw, none), parse_urdb(as_json(urdb), timezone=FIXED_ZONE))
+    assert made.annual.total == Decimal("-87.6")
 
 
 @pytest.mark.slow

@@ -128,6 +128,27 @@ def test_urdb_needs_a_zone_and_names_refused_fields(tmp_path: Path, day_load: Pa
     assert "demandreactivepowercharge" in result.stderr
 
 
+def test_a_power_factor_comes_with_the_command(tmp_path: Path, day_load: Path) -> None:
+    rate = tmp_path / "kva.json"
+    rate.write_text('{"flatdemandstructure": [[{"rate": 8}]], "flatdemandunit": "kVA"}')
+    given = ["--tariff", rate, "--format", "urdb", "--load", day_load, "--timezone", FIXED_ZONE]
+    refused = run(*given)
+    assert refused.exit_code == 2
+    assert "flatdemandunit" in refused.stderr
+    assert "--power-factor" in refused.stderr
+    made = run(*given, "--power-factor", "0.8", "--json")
+    assert json.loads(made.stdout)["annual"]["demand"] == "15.00"
+    for wrong in ("0", "1.01", "good", "nan"):
+        result = run(*given, "--power-factor", wrong)
+        assert result.exit_code == 2
+        assert result.stderr.count("\n") == 1
+    toml = tmp_path / "t.toml"
+    toml.write_text(RULES)
+    beside = run("--tariff", toml, "--load", day_load, "--power-factor", "0.9")
+    assert beside.exit_code == 2
+    assert "only a URDB rate" in beside.stderr
+
+
 def test_system_peaks_come_with_the_command(tmp_path: Path, day_load: Path) -> None:
     tariff = tmp_path / "rate.json"
     tariff.write_text(

@@ -84,12 +84,21 @@ REFUSED = {
         "demandweekdayschedule": ALWAYS,
         "demandweekendschedule": ALWAYS,
     },
-    "demandratchetpercentage": {"demandratchetpercentage": [0.5] * 6 + [0.8] * 6},
+    "demandratchetpercentage": {
+        "demandratchetpercentage": [0.5] * 6 + [0.8] * 6,
+        "lookbackpercent": 0.6,
+        "lookbackrange": 11,
+    },
+    "lookbackrange": {"lookbackpercent": 0.6, "lookbackrange": 13},
+    "flatdemandstructure[0][1].sell": {
+        "flatdemandstructure": [[{"rate": 5, "max": 3}, {"rate": 4, "sell": 1}]]
+    },
+    "flatdemandunit": {"flatdemandstructure": [[{"rate": 5}]], "flatdemandunit": "hp"},
     "demandreactivepowercharge": {"demandreactivepowercharge": 0.3},
     "coincidentratestructure": {"coincidentratestructure": [[{"rate": 5}]]},
     "coincidentrateunit": {
         "coincidentratestructure": [[{"rate": 5}]],
-        "coincidentrateunit": "kVA",
+        "coincidentrateunit": "kW daily",
     },
     "coincidentrateweekdayschedule": {"coincidentrateweekdayschedule": [[1] * 24] * 12},
     "lookbackpercent": {"lookbackpercent": 80, "lookbackrange": 11},
@@ -192,6 +201,55 @@ def test_a_month_without_a_system_peak_is_told() -> None:
     assert made.notes == (
         "coincident demand: not billed in 2018-02, for which no system peak is given",
     )
+
+
+def test_a_ratchet_that_differs_by_month_is_by_the_month_of_the_earlier_peak() -> None:
+    """By hand: 10 kW in January leave 5 kW for February; without it February has 1 kW."""
+    load = by_hour({"2018-01-09T17:00:00-07:00": 10})
+    for shares, february in (([0.5] + [0.9] * 11, 5), ([0] * 12, 1), ([0] + [0.9] * 11, 1)):
+        rate = urdb(flatdemandstructure=[[{"rate": 2}]], demandratchetpercentage=shares)
+        made = bill(load, read_urdb(rate))
+        assert [month.amounts.demand for month in made.monthly] == [20, 2 * february]
+        assert bool(made.notes) == (len(set(shares)) > 1)
+    assert "by the month of the earlier peak" in made.notes[0]
+
+
+def test_prices_per_kva_and_per_kvar_need_the_power_factor() -> None:
+    """By hand: 4 kW at 0.8 are 5 kVA and 3 kvar."""
+    rate = urdb(
+        flatdemandstructure=[[{"rate": 2, "max": 3}, {"rate": 10}]],
+        flatdemandunit="kVA",
+        demandreactivepowercharge=0.5,
+    )
+    load = by_hour({"2018-01-09T17:00:00-07:00": 4})
+    with pytest.raises(UnsupportedRate, match=r"demandreactivepowercharge: .*--power-factor"):
+        read_urdb(rate)
+    made = bill(load, parse_urdb(json.dumps(rate), timezone=ZONE, power_factor=Decimal("0.8")))
+    assert made.monthly[0].amounts.demand == 2 * 3 + 10 * 2 + Decimal("1.5")
+    assert any("every kvar of a month's peak is billed" in note for note in made.notes)
+    del rate["demandreactivepowercharge"]
+    with pytest.raises(UnsupportedRate, match=r"flatdemandunit: .*--power-factor"):
+        read_urdb(rate)
+    one = bill(load, parse_urdb(json.dumps(rate), timezone=ZONE, power_factor=Decimal(1)))
+    assert one.monthly[0].amounts.demand == 2 * 3 + 10
+    with pytest.raises(TariffFileError, match="power-factor"):
+        parse_urdb(json.dumps(rate), timezone=ZONE, power_factor=Decimal("1.2"))
+
+
+def test_an_answer_that_was_saved_as_one_json_string_is_read() -> None:
+    answer = json.dumps({"items": [urdb()]})
+    assert parse_urdb(json.dumps(answer), timezone=ZONE) == parse_urdb(answer, timezone=ZONE)
+
+
+def test_what_is_sold_through_a_meter_of_its_own_leaves_the_minimum_bill_alone() -> None:
+    rate = urdb(mincharge=50, dgrules="Buy All Sell All")
+    rate["energyratestructure"][0][0]["sell"] = 0.05
+    load = flat_profile("2018-01-01T00:00:00-07:00", 31, export_wh=2000)
+    assert amounts(bill(load, read_urdb(rate))) == {
+        "energy": Decimal("81.84"), "export_credit": Decimal("74.4"), "total": Decimal("7.44"),
+    }  # fmt: skip
+    rate["dgrules"] = "Net Billing Instantaneous"
+    assert amounts(bill(load, read_urdb(rate)))["total"] == 50
 
 
 HOURS_USE = [
