@@ -127,7 +127,8 @@ def settle(connection: sqlite3.Connection, answer: BatchAnswer, *, now: datetime
         day: The household's local date, for the log of what left.
 
     Raises:
-        MalformedMessage: The answer is about other bytes than those sent.
+        MalformedMessage: The answer is about other bytes than those sent, or does not say of each
+            interval what became of it.
     """
     row = connection.execute(
         "SELECT payload, sha256 FROM sealed WHERE seq = ?", (answer.seq,)
@@ -148,6 +149,7 @@ def settle(connection: sqlite3.Connection, answer: BatchAnswer, *, now: datetime
             raise MalformedMessage(
                 kind="BatchAnswer", problem=f"part {part.seq} of {part.stream} has no answer"
             )
+        _check_sum(part, answers[key])
         _settle_part(connection, part, answers[key], now=now, day=day, batch_seq=batch.seq)
     connection.execute("DELETE FROM sealed WHERE seq = ?", (batch.seq,))
     connection.execute("DELETE FROM gap WHERE sealed_in = ?", (batch.seq,))
@@ -218,6 +220,19 @@ def _fitting(
         if amount <= 1 or (small and len(parts) <= PARTS_MAX):
             return parts, after, [row_id for row_id, _ in taken]
         amount //= 2
+
+
+def _check_sum(part: Part, answer: PartAnswer) -> None:
+    """Refuse an answer that leaves open what became of an interval: it would be lost."""
+    starts = {row.start for row in rows_of(part)}
+    refused = {item.start for item in answer.refused}
+    said = answer.accepted + answer.duplicate + len(refused)
+    if min(answer.accepted, answer.duplicate) < 0 or not refused <= starts or said != len(starts):
+        raise MalformedMessage(
+            kind="BatchAnswer",
+            problem=f"part {part.seq} of {part.stream} has {len(starts)} intervals, but the answer"
+            f" is about {said}, or about others",
+        )
 
 
 def _settle_part(

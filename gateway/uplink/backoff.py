@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 _SHORTEST_S = 1.0
 LONGEST_S = 900.0
+PAUSE_S_MAX = 2 * LONGEST_S
+"""The longest pause there is: what a server asks for, and as much of our own [s]."""
 
 
 class Backoff:

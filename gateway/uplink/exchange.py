@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from asyncio import to_thread
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -16,12 +16,13 @@ from gateway import identity as identity_module
 from gateway.clock import ClockWatch
 from gateway.consent.book import Change, ConsentBook
 from gateway.consent.gate import Conditions, hold
-from gateway.errors import CloudRefused, NotPaired, PairingRefused, StateFault
+from gateway.errors import CloudRefused, CloudUnreachable, NotPaired, PairingRefused, StateFault
 from gateway.identity import Identity
 from gateway.outbox.sealing import SealedBatch
 from gateway.outbox.sqlite import INTERVALS_PER_BATCH_MAX, SqliteOutbox
 from gateway.ports import CloudLink
 from gateway.uplink.https import software_name
+from gateway.wire.batch import BatchAnswer
 from gateway.wire.consent import EventType, decode_event, encode_event
 from gateway.wire.errors import (
     BadConsentEvent,
@@ -33,6 +34,7 @@ from gateway.wire.errors import (
 from gateway.wire.log_proof import check_consistency, read_checkpoint
 from gateway.wire.reading import Purpose
 from gateway.wire.session import (
+    PATH_BATCHES,
     ConsentOffer,
     KnownConsent,
     PairRequest,
@@ -151,8 +153,11 @@ class Uplink:
         await to_thread(self._take_answer, request, answer, pinned.household)
         return answer
 
-    async def send_waiting(self) -> Sent:
+    async def send_waiting(self, *, turned: Callable[[], None] = lambda: None) -> Sent:
         """Send all that waits and may be sent now, oldest first.
+
+        Args:
+            turned: Called before each batch, so that a month of them is not taken for a hang.
 
         Raises:
             CloudUnreachable: No answer; everything stays as it is.
@@ -160,6 +165,7 @@ class Uplink:
         """
         sent = Sent()
         while True:
+            turned()
             purposes = await to_thread(self.purposes_now)
             if not purposes:
                 return sent
@@ -393,9 +399,22 @@ class Uplink:
                 raise
             await to_thread(self._set_aside, batch, fault)
             return False
-        day = now.astimezone(self._zone).date().isoformat()
-        await to_thread(self._store.settle, answer, now=now, day=day)
+        try:
+            await to_thread(self._settle, batch, answer, now)
+        except MalformedMessage as fault:
+            # Nothing was deleted; the same bytes are sent again, after a pause.
+            raise CloudUnreachable(
+                url=PATH_BATCHES, problem=f"batch {batch.seq} was not acknowledged ({fault})"
+            ) from fault
         return True
+
+    def _settle(self, batch: SealedBatch, answer: BatchAnswer, now: datetime) -> None:
+        if answer.seq != batch.seq:
+            raise MalformedMessage(
+                kind="BatchAnswer", problem=f"it acknowledges batch {answer.seq}"
+            )
+        day = now.astimezone(self._zone).date().isoformat()
+        self._store.settle(answer, now=now, day=day)
 
     def _set_aside(self, batch: SealedBatch, fault: CloudRefused) -> None:
         if fault.status == HTTPStatus.CONFLICT and batch.seq < COUNTED_ON_MAX:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ssl
 from collections.abc import Callable
@@ -37,6 +38,8 @@ from gateway.wire.signing import (
 )
 
 ANSWER_BYTES_MAX = codec.PAYLOAD_BYTES_MAX
+WHOLE_ANSWER_FACTOR = 10
+"""A whole exchange may take this many times as long as each step of it may."""
 _PROBLEM_CHARS_MAX = 300
 _SAYS_NO = frozenset({400, 401, 403, 409, 413, 422})
 """Answers that mean no for good. All others, 404 of a captive portal too, mean try again later."""
@@ -83,6 +86,7 @@ class HttpsLink:
         self._url = url.rstrip("/")
         self._key_id = key_id
         self._sign = sign
+        self._timeout_s = timeout_s
         verify: ssl.SSLContext | bool = False
         if self._url.startswith("https"):
             # The system's own authorities, which the system keeps up to date.
@@ -133,11 +137,15 @@ class HttpsLink:
             "content-encoding": codec.CONTENT_ENCODING,
         }
         try:
-            async with self._client.stream(
-                "POST", url, content=codec.compress(payload), headers=headers
-            ) as response:
+            # A server that answers a byte a minute would otherwise hold the line for ever.
+            async with (
+                asyncio.timeout(WHOLE_ANSWER_FACTOR * self._timeout_s),
+                self._client.stream(
+                    "POST", url, content=codec.compress(payload), headers=headers
+                ) as response,
+            ):
                 answer = await _bounded(response, url)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as fault:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as fault:
             problem = f"no answer ({type(fault).__name__})"
             raise CloudUnreachable(url=url, problem=problem) from fault
         if response.is_success:

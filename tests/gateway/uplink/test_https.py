@@ -149,3 +149,43 @@ def test_homes_that_fail_together_do_not_come_back_together() -> None:
             backoff.next_s()
         waits.add(round(backoff.next_s()))
     assert len(waits) > 25
+
+
+async def test_a_server_that_answers_a_byte_at_a_time_does_not_hold_the_line_for_ever() -> None:
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 x\r\ncontent-length: 100000\r\n\r\n")
+        try:
+            for _ in range(2_000):
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+        except OSError:
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    link = link_to(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout_s=0.1)
+    try:
+        async with asyncio.timeout(30):
+            with pytest.raises(CloudUnreachable, match="Timeout"):
+                await link.send(b"{}")
+    finally:
+        await link.close()
+        server.close()
+
+
+async def test_no_pause_a_server_may_ask_for_is_taken_for_a_hang(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    stop = asyncio.Event()
+    running = asyncio.create_task(home.daemon.run(stop))
+    await asyncio.sleep(0.1)
+    longest = Backoff(draw=lambda _low, high: high)
+    for _ in range(30):
+        pause_s = longest.next_s(retry_after_s=86_400)
+    progress = home.daemon.progress
+    for loop in ("sync", "send"):
+        assert progress._deadlines_s[loop] > pause_s + 10 * home.settings.cloud.timeout_s
+    stop.set()
+    await running
