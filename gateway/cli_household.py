@@ -67,8 +67,8 @@ def register(app: typer.Typer) -> None:
 
 def list_consents(config: ConfigOption, json_output: JsonOption = False) -> None:
     """List the consents in the book, and what the co-op asks for."""
-    from gateway.daemon import open_parts
     from gateway.household import current_book, offers
+    from gateway.parts import open_parts
 
     with open_parts(config) as parts:
         book = current_book(parts.store, parts.identity)
@@ -105,7 +105,7 @@ def give(
 ) -> None:
     """Say yes to what the co-op asks for, in whole or to less."""
     from gateway import household
-    from gateway.daemon import open_parts
+    from gateway.parts import open_parts
 
     with open_parts(config) as parts:
         book = household.give(
@@ -131,7 +131,7 @@ def narrow(
 ) -> None:
     """Let less out under a consent, from now on; unsent readings beyond it are erased."""
     from gateway import household
-    from gateway.daemon import open_parts
+    from gateway.parts import open_parts
 
     with open_parts(config) as parts:
         book = household.narrow(
@@ -151,7 +151,7 @@ def withdraw(
 ) -> None:
     """End a consent at once, online or not; what was not sent is erased."""
     from gateway import household
-    from gateway.daemon import open_parts
+    from gateway.parts import open_parts
 
     with open_parts(config) as parts:
         book = household.withdraw(
@@ -163,7 +163,7 @@ def withdraw(
 def pause(config: ConfigOption, json_output: JsonOption = False) -> None:
     """Send nothing until you resume; readings wait at home."""
     from gateway import household
-    from gateway.daemon import open_parts
+    from gateway.parts import open_parts
 
     with open_parts(config) as parts:
         household.pause(parts.store, datetime.now(tz=UTC))
@@ -179,7 +179,7 @@ def resume(
 ) -> None:
     """Send again."""
     from gateway import household
-    from gateway.daemon import open_parts
+    from gateway.parts import open_parts
 
     with open_parts(config) as parts:
         erased = household.resume(parts.store, datetime.now(tz=UTC), erase=erase)

@@ -70,8 +70,8 @@ def pair(
     json_output: JsonOption = False,
 ) -> None:
     """Bind this gateway to your household, and pin the co-op's keys."""
-    from gateway.daemon import Parts, open_parts
     from gateway.identity import HASH_FILE
+    from gateway.parts import Parts, open_parts
 
     async def ask(parts: Parts) -> None:
         try:
@@ -110,7 +110,7 @@ def pair(
 
 def sync(config: ConfigOption, json_output: JsonOption = False) -> None:
     """Exchange consents with the co-op once, and check that its log only grew."""
-    from gateway.daemon import Parts, open_parts
+    from gateway.parts import Parts, open_parts
 
     async def ask(parts: Parts) -> int:
         try:
@@ -135,13 +135,16 @@ def status(config: ConfigOption, json_output: JsonOption = False) -> None:
     from gateway.outbox.figures import figures, notable, tallies
     from gateway.outbox.sqlite import SqliteOutbox
     from gateway.settings import read_settings
+    from gateway.status_socket import ask
 
     settings, state_dir = read_settings(config)
+    running = ask(state_dir) or {"running": False, "problems": {}, "in_memory": 0}
     store = SqliteOutbox.open(state_dir, read_only=True)
     with store.reading() as connection:
         counted = asdict(figures(connection))
         answer = {
             **counted,
+            **running,
             "simulated": settings.simulation is not None,
             "meters": [meter.name for meter in settings.meters],
             "paused": store.fact("paused") is not None,
@@ -157,6 +160,11 @@ def status(config: ConfigOption, json_output: JsonOption = False) -> None:
         return
     if answer["simulated"]:
         print("time is simulated: a demonstration, not a home")
+    print("the gateway runs" if answer["running"] else "no gateway runs on this state")
+    for place, wrong in sorted(running["problems"].items()):
+        print(f"PROBLEM {place}: {wrong}")
+    for name, meter in sorted(running.get("conditions", {}).items()):
+        print(f"meter {name}: {meter['condition']}, last heard {meter['last_heard'] or 'never'}")
     print(f"read {answer['readings_read']}, withheld {answer['readings_withheld']}")
     print(f"waiting {answer['waiting']}, accepted {answer['accepted']}")
     print(f"last sent {answer['last_sent_at'] or 'never'}")
@@ -168,7 +176,7 @@ def status(config: ConfigOption, json_output: JsonOption = False) -> None:
 
 def rotate(config: ConfigOption, json_output: JsonOption = False) -> None:
     """Change to a new key; the old one vouches for it."""
-    from gateway.daemon import Parts, open_parts
+    from gateway.parts import Parts, open_parts
 
     async def ask(parts: Parts) -> None:
         try:

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 import sqlite3
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, timedelta
@@ -17,7 +17,7 @@ from typing import Protocol
 from gateway.backfill import HoleFiller
 from gateway.clock import Clock, ClockWatch, SystemClock
 from gateway.consent.book import ConsentBook
-from gateway.errors import CloudRefused, CloudUnreachable, GatewayError, NotPaired
+from gateway.errors import GatewayError, NotPaired
 from gateway.health import LiveMeters, LoopProgress, notify_systemd, watchdog_every_s
 from gateway.identity import Identity, open_identity
 from gateway.meters.source import MeterSource, Sample
@@ -26,17 +26,22 @@ from gateway.outbox.room import make_room
 from gateway.outbox.sqlite import SqliteOutbox, StaleBook
 from gateway.pipeline import Pipeline
 from gateway.ports import CloudLink
-from gateway.settings import Settings, read_settings
+from gateway.settings import Settings
 from gateway.simulation import SimulatedClock
 from gateway.sources import broker_address, build_sources, counts_of, record_keepers
 from gateway.state_lock import only_one
-from gateway.uplink.backoff import LONGEST_S, Backoff
+from gateway.status_socket import StatusServer
+from gateway.troubles import MeterLog, one_line
+from gateway.uplink.backoff import PAUSE_S_MAX, Backoff
 from gateway.uplink.exchange import Uplink
-from gateway.uplink.https import HttpsLink
+from gateway.uplink.https import WHOLE_ANSWER_FACTOR, HttpsLink
+from gateway.wire.errors import WireError
 
 HELD_SAMPLES_MAX = 20_000
 """Samples kept in memory while the clock cannot be believed; then every second one goes."""
 TICK_S = 1.0
+_TALK_FAULTS = (GatewayError, WireError, sqlite3.Error, OSError)
+"""What may go wrong between here and the co-op without ending the gateway."""
 log = logging.getLogger("commonwatt.gateway")
 
 
@@ -82,6 +87,8 @@ class Daemon:
     _held: list[tuple[float, Sample]] = field(default_factory=list)
     _writing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _wake_sender: asyncio.Event = field(default_factory=asyncio.Event)
+    _meter_log: MeterLog = field(default_factory=MeterLog)
+    _told: str = ""
 
     def __post_init__(self) -> None:
         """Make what leans on the other parts."""
@@ -202,8 +209,9 @@ class Daemon:
                 log.error("stopped with %d intervals unwritten", self.pipeline.waiting_in_memory)
 
     def _serve(self) -> list[asyncio.Task[object]]:
-        """Open the local page and the figures; neither must keep the readings from flowing."""
+        """Open page, figures and status; none of them must keep the readings from flowing."""
         servers: list[asyncio.Task[object]] = []
+        servers.append(asyncio.create_task(self._keep_serving("status", StatusServer)))
         if self.settings.local_page.enabled:
             from gateway.local_page.server import page_server  # noqa: PLC0415  the page is optional
 
@@ -216,12 +224,18 @@ class Daemon:
 
     async def _keep_serving(self, name: str, make_server: Callable[[Daemon], Served]) -> None:
         """Serve, and begin anew if the address is taken or the server falls over."""
+        loop = asyncio.get_running_loop()
         while True:
+            stands = loop.call_later(5, self.problems.pop, name, None)
             try:
                 await make_server(self).serve()
             except (OSError, SystemExit, GatewayError, sqlite3.Error) as fault:
-                self.problems[name] = f"cannot be served ({fault})"
-                log.warning("%s cannot be served: %s", name, fault)
+                said = f"cannot be served ({fault})"
+                if self.problems.get(name) != said:
+                    log.warning("%s %s", name, said)
+                self.problems[name] = said
+            finally:
+                stands.cancel()
             await asyncio.sleep(30)
 
     async def _read(self, source: MeterSource) -> None:
@@ -229,9 +243,11 @@ class Daemon:
         while True:
             try:
                 async for sample in source.samples():
+                    self.problems.pop(f"source {source.name}", None)
                     self.take(sample)
             except (GatewayError, OSError) as fault:
-                log.warning("source %s: %s", source.name, fault)
+                if self.problems.get(f"source {source.name}") != str(fault):
+                    log.warning("source %s: %s", source.name, fault)
                 self.problems[f"source {source.name}"] = str(fault)
             await asyncio.sleep(60)
 
@@ -246,7 +262,7 @@ class Daemon:
     async def _sync_loop(self) -> None:
         every_s = self.settings.cloud.sync_every_s
         backoff = Backoff()
-        self.progress.expect("sync", every_s + LONGEST_S + 120)
+        self.progress.expect("sync", every_s + PAUSE_S_MAX + self._answer_s_max)
         while True:
             wait_s = every_s
             try:
@@ -257,7 +273,7 @@ class Daemon:
                 self.reload_book()
             except NotPaired:
                 pass
-            except (CloudUnreachable, CloudRefused, sqlite3.Error) as fault:
+            except _TALK_FAULTS as fault:
                 wait_s = self._failed("sync", fault, backoff)
             self.progress.turned("sync")
             await asyncio.sleep(wait_s)
@@ -265,19 +281,24 @@ class Daemon:
     async def _send_loop(self) -> None:
         every_s = self.settings.cloud.send_every_s
         backoff = Backoff()
-        self.progress.expect("send", every_s + LONGEST_S + 600)
+        self.progress.expect("send", every_s + PAUSE_S_MAX + self._answer_s_max)
         while True:
             wait_s = every_s
             try:
-                await self.uplink.send_waiting()
+                await self.uplink.send_waiting(turned=lambda: self.progress.turned("send"))
                 backoff.reset()
                 self.problems.pop("send", None)
-            except (CloudUnreachable, CloudRefused, sqlite3.Error) as fault:
+            except _TALK_FAULTS as fault:
                 wait_s = self._failed("send", fault, backoff)
             self.progress.turned("send")
             self._wake_sender.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake_sender.wait(), timeout=wait_s)
+
+    @property
+    def _answer_s_max(self) -> float:
+        """How long one exchange with the co-op and writing it down may take, with some room [s]."""
+        return WHOLE_ANSWER_FACTOR * self.settings.cloud.timeout_s + 300
 
     async def _tick_loop(self) -> None:
         every_s = watchdog_every_s()
@@ -297,8 +318,15 @@ class Daemon:
         if self.watch.is_synchronised():
             self._release()
         self._notice_changes()
+        self._meter_log.look(self)
+        said = one_line(self)
+        if said != self._told and notify_systemd(f"STATUS={said}"):
+            self._told = said
 
     def _failed(self, loop: str, fault: Exception, backoff: Backoff) -> float:
+        if isinstance(fault, sqlite3.Error):
+            # The line is fine: what failed is writing down.
+            loop = "disk"
         wait_s = backoff.next_s(getattr(fault, "retry_after_s", None))
         if self.problems.get(loop) != str(fault):
             log.warning("%s: %s; next try in %.0f s", loop, fault, wait_s)
@@ -310,7 +338,7 @@ class Daemon:
         try:
             if self.store.changed_elsewhere() or surely:
                 self.reload_book()
-        except sqlite3.Error as fault:
+        except (sqlite3.Error, GatewayError, OSError) as fault:
             self.problems["disk"] = str(fault)
 
     def _note(self, kind: str, said: str) -> None:
@@ -330,50 +358,6 @@ class Daemon:
                     identity=sample.identity,
                 )
             )
-
-
-@dataclass(slots=True)
-class Parts:
-    """What commands need beside a running gateway."""
-
-    settings: Settings
-    store: SqliteOutbox
-    identity: Identity
-    link: HttpsLink
-    uplink: Uplink
-    local_secret: str | None
-
-    @property
-    def last_fork(self) -> str | None:
-        """What contradicts itself in the co-op's log, or None."""
-        stored = self.store.fact("fork")
-        return None if stored is None else stored.decode()
-
-
-@contextlib.contextmanager
-def open_parts(config: Path, *, shows_secret: bool = False) -> Iterator[Parts]:
-    """Plug together what a single command needs; its state is closed when the block ends.
-
-    Args:
-        config: Path of gateway.toml.
-        shows_secret: Whether the command shows a local secret that is made now.
-
-    Raises:
-        GatewayError: Settings, state or key cannot be used.
-    """
-    settings, state_dir = read_settings(config)
-    with contextlib.closing(SqliteOutbox.open(state_dir)) as store:
-        identity, secret = open_identity(state_dir, shows_secret=shows_secret)
-        watch = ClockWatch(clock=clock_of(settings), trust=settings.gateway.clock)
-        link = build_link(settings, identity)
-        yield Parts(
-            settings=settings,
-            store=store,
-            identity=identity,
-            link=link,
-            uplink=build_uplink(settings, store, identity, watch, link),
-            local_secret=secret,
-        )
 
 
 def build(

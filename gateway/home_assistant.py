@@ -20,6 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from gateway import household
 from gateway.meters.mqtt import BrokerAddress
+from gateway.troubles import troubles
 from gateway.uplink.https import software_name
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class HomeAssistantLink:
         agreed = {grant.terms.purpose for grant in daemon.pipeline.book.live()}
         leaving = sorted(agreed.intersection(daemon.uplink.purposes_now()))
         paused = daemon.store.fact("paused") is not None
-        why = self._troubles()
+        why = [f"{place}: {said}" for place, said in troubles(daemon).items()]
         return {
             "sending": "OFF" if paused else "ON",
             "leaves": ", ".join(leaving) or "nothing",
@@ -142,12 +143,6 @@ class HomeAssistantLink:
                 meter.name: daemon.pipeline.totals(meter.name) for meter in daemon.settings.meters
             },
         }
-
-    def _troubles(self) -> list[str]:
-        """What a household has to look after; a contradiction in the co-op's log comes first."""
-        fork = self._daemon.store.fact("fork")
-        said = [] if fork is None else [f"the co-op's log contradicts itself: {fork.decode()}"]
-        return said + [f"{place}: {what}" for place, what in self._daemon.problems.items()]
 
     async def serve(self) -> None:
         """Announce, publish and listen until cancelled."""

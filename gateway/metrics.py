@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gateway.meters.source import MeterCondition
 from gateway.outbox.figures import figures
+from gateway.troubles import troubles
 
 if TYPE_CHECKING:
     from gateway.daemon import Daemon
@@ -45,7 +46,7 @@ def _lines(daemon: Daemon) -> Iterator[str]:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     yield from _one("cpu_seconds_total", "counter", round(usage.ru_utime + usage.ru_stime, 3))
     yield f"# TYPE {_PREFIX}_problem gauge"
-    for problem in sorted(daemon.problems):
+    for problem in sorted(troubles(daemon)):
         yield f'{_PREFIX}_problem{{where="{_escaped(problem)}"}} 1'
     yield f"# TYPE {_PREFIX}_meter_ok gauge"
     for source in daemon.sources:

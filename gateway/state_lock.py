@@ -11,6 +11,7 @@ from pathlib import Path
 from gateway.errors import StateFault
 from gateway.outbox.reserve import FILE_NAME as RESERVE_FILE
 from gateway.outbox.schema import FILE_NAME
+from gateway.status_socket import FILE_NAME as STATUS_FILE
 
 LOCK_FILE = "gateway.lock"
 _OURS = ("gateway.key", "gateway.key.next", "local_secret", "pinned.json")
@@ -61,7 +62,8 @@ def purge_state(state_dir: Path) -> list[str]:
                 _overwrite(path)
                 path.unlink()
                 removed.append(name)
-    (state_dir / LOCK_FILE).unlink(missing_ok=True)
+    for name in (LOCK_FILE, STATUS_FILE):
+        (state_dir / name).unlink(missing_ok=True)
     return removed
 
 

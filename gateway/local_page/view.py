@@ -15,6 +15,7 @@ from gateway.health import LiveMeter, power_of
 from gateway.household import offers
 from gateway.meters.source import MeterCondition, SourceHealth
 from gateway.outbox.figures import Figures, departures, figures, notable
+from gateway.troubles import troubles
 from gateway.wire.consent import Grant, Withheld
 from gateway.wire.reading import Purpose, Quantity, Resolution
 from gateway.wire.session import ConsentOffer
@@ -213,32 +214,29 @@ def room(daemon: Daemon) -> tuple[int, int, int]:
 def health_facts(daemon: Daemon) -> list[tuple[str, str]]:
     """How the gateway is, in words."""
     watch = daemon.watch
+    # What the page says elsewhere: the clock above, meters in their tiles, the log in its alarm.
+    elsewhere = ("clock", "log", "send", "page")
+    wrong = {
+        place: said
+        for place, said in troubles(daemon).items()
+        if place not in elsewhere and not place.startswith("meter ")
+    }
     clock = "right" if watch.is_synchronised() else "not confirmed yet"
     if watch.offset_s is not None and watch.is_synchronised():
         clock = f"{abs(watch.offset_s):.1f} s from the co-op's"
-    stuck = daemon.progress.stuck()
     rows = [("Clock", clock)]
     heat = _temperature_c()
     if heat is not None:
         rows.append(("Processor", f"{heat:.0f} °C"))
     rows += [
-        ("Card", _card(daemon)),
-        ("Link to the co-op", "down" if daemon.problems.get("sync") else "up"),
-        ("Work", "all loops turn" if not stuck else f"stuck: {', '.join(stuck)}"),
+        ("Card", wrong.pop("disk", "") or wrong.pop("room", "") or "writes fine"),
+        ("Link to the co-op", "down" if wrong.pop("sync", "") else "up"),
+        ("Work", wrong.pop("work", "") or "all loops turn"),
+        *((place.replace("_", " ").capitalize(), said) for place, said in wrong.items()),
         ("Key", daemon.identity.key_id[:8]),
         ("This page", "works without internet"),
     ]
     return rows
-
-
-def _card(daemon: Daemon) -> str:
-    """How the card is, in words."""
-    fault = daemon.problems.get("disk")
-    if fault is not None:
-        return f"takes nothing ({fault}); readings wait in memory"
-    if daemon.store.reserve.is_scarce():
-        return "nearly full; old readings are made coarser"
-    return "writes fine"
 
 
 def label_of(name: str) -> str:

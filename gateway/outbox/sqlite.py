@@ -88,8 +88,17 @@ class SqliteOutbox:
             yield self._connection
 
     def changed_elsewhere(self) -> bool:
-        """Whether another process wrote since this was last asked."""
-        version = self._read_data_version()
+        """Whether another process wrote since this was last asked.
+
+        While one of our own threads waits for a slow card the answer is no: whoever reads the
+        meters must not wait along, and `commit` refuses what an older book decided anyway.
+        """
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            version = self._read_data_version()
+        finally:
+            self._lock.release()
         changed = version != self._data_version
         self._data_version = version
         return changed

@@ -1,0 +1,60 @@
+"""What a single command needs of the gateway's parts, beside a running one."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.clock import ClockWatch
+from gateway.daemon import build_link, build_uplink, clock_of
+from gateway.identity import Identity, open_identity
+from gateway.outbox.sqlite import SqliteOutbox
+from gateway.settings import Settings, read_settings
+from gateway.uplink.exchange import Uplink
+from gateway.uplink.https import HttpsLink
+
+
+@dataclass(slots=True)
+class Parts:
+    """What commands need beside a running gateway."""
+
+    settings: Settings
+    store: SqliteOutbox
+    identity: Identity
+    link: HttpsLink
+    uplink: Uplink
+    local_secret: str | None
+
+    @property
+    def last_fork(self) -> str | None:
+        """What contradicts itself in the co-op's log, or None."""
+        stored = self.store.fact("fork")
+        return None if stored is None else stored.decode()
+
+
+@contextlib.contextmanager
+def open_parts(config: Path, *, shows_secret: bool = False) -> Iterator[Parts]:
+    """Plug together what a single command needs; its state is closed when the block ends.
+
+    Args:
+        config: Path of gateway.toml.
+        shows_secret: Whether the command shows a local secret that is made now.
+
+    Raises:
+        GatewayError: Settings, state or key cannot be used.
+    """
+    settings, state_dir = read_settings(config)
+    with contextlib.closing(SqliteOutbox.open(state_dir)) as store:
+        identity, secret = open_identity(state_dir, shows_secret=shows_secret)
+        watch = ClockWatch(clock=clock_of(settings), trust=settings.gateway.clock)
+        link = build_link(settings, identity)
+        yield Parts(
+            settings=settings,
+            store=store,
+            identity=identity,
+            link=link,
+            uplink=build_uplink(settings, store, identity, watch, link),
+            local_secret=secret,
+        )
