@@ -6,6 +6,8 @@ PYTHON ?= python3
 ARGS ?=
 STAMPS := .stamps
 WORKERS ?= 2
+# Tests start hundreds of processes; compiled modules are kept, so that each does not compile its own.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n $(WORKERS) --dist loadgroup
 
 .PHONY: help demo test check fast-test bench lock fmt clean screenshots
 
@@ -33,7 +35,7 @@ system-packages:
 
 test: $(STAMPS)/dev system-packages ## everything: style, types, imports and all tests
 	@$(MAKE) --no-print-directory style
-	@COMMONWATT_OPEN_DATA=required $(PY) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	@COMMONWATT_OPEN_DATA=required $(PYTEST) $(ARGS)
 
 .PHONY: style system-packages
 style:
@@ -45,7 +47,7 @@ style:
 
 check: $(STAMPS)/dev ## style, types, imports and the fast tests
 	@$(MAKE) --no-print-directory style
-	@$(PY) -m pytest -n $(WORKERS) --dist loadgroup -q -m "not slow and not browser" $(ARGS)
+	@$(PYTEST) -q -m "not slow and not browser" $(ARGS)
 
 bench: $(STAMPS)/dev system-packages ## print measured ratios, side by side in one run
 	@$(PY) -m tests.benchmarks $(ARGS)
