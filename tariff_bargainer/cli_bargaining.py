@@ -9,9 +9,11 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tariff_bargainer.bargaining.alternatives import Alternative
     from tariff_bargainer.bargaining.offers import Mandate, OfferEvaluation
     from tariff_bargainer.billing.index_cost import IndexSeries
     from tariff_bargainer.profiles.intervals import LoadProfile
+    from tariff_bargainer.savings import SavingsStatement
     from tariff_bargainer.tariffs.tariff import Tariff
 
 from tariff_bargainer.cli_bargaining_input import (
@@ -59,6 +61,12 @@ def compare_command(
     old: OldOption,
     offer: Annotated[list[Path], typer.Option(help="Offer file, TOML or JSON; may be repeated.")],
     mandate: Annotated[Path | None, typer.Option(help="Mandate file, TOML or JSON.")] = None,
+    alone: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Tariff any home could sign alone; counts who does better so. May be repeated."
+        ),
+    ] = None,
     spot: SpotOption = None,
     per_home: Annotated[
         bool, typer.Option(help="Include each home's own figures, which a board must not see.")
@@ -70,9 +78,11 @@ def compare_command(
     as_json: JsonOption = False,
 ) -> None:
     """Replay offers on every home's real use: who pays less, who pays more."""
+    from tariff_bargainer.bargaining.alternatives import best_alternatives
     from tariff_bargainer.bargaining.offer_file import read_mandate, read_offer
     from tariff_bargainer.bargaining.offers import Mandate, evaluate_offer, price_homes
     from tariff_bargainer.cli_progress import progress_bar
+    from tariff_bargainer.tariffs.tariff_file import read_tariff
 
     group = read_homes(homes)
     own = read_own_tariffs(old, group)
@@ -97,18 +107,23 @@ def compare_command(
             )
         results.append(made)
     rows = [evaluation_json(one, per_home=per_home) for one in results]
-    if samples:
-        with one_line_errors(homes):
-            for row, made in zip(rows, results, strict=True):
-                row["sure"] = sure_json(group, own, made.offer.tariff, samples, index)
+    open_tariffs = []
+    for path in alone or []:
+        with one_line_errors(path):
+            open_tariffs.append(read_tariff(path))
+    with one_line_errors(homes):
+        best = best_alternatives(group, own, open_tariffs, index=index)
+        for row, made in zip(rows, results, strict=True):
+            row["walk_away"] = walk_away_json(row, made, best)
+            if samples:
+                row["sure"] = sure_json(row, group, own, made.offer.tariff, samples, index)
     if as_json:
         print(json.dumps({"offers": rows}))
         return
     print_evaluations(results, allowed)
-    for row in rows if samples else []:
-        print(
-            f"{row['supplier']}: {row['sure']['homes_likely_to_save']} homes save in 9 of 10 years"
-        )
+    for row in rows:
+        for line in after_words(row):
+            print(f"{row['supplier']}: {line}")
 
 
 def floor_command(
@@ -122,16 +137,20 @@ def floor_command(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Estimate what serving the group costs a supplier, line by line."""
+    """Estimate what serving the group costs a supplier, line by line.
+
+    Every assumption is listed with its unit and its source, as the file names it.
+    """
+    from tariff_bargainer.bargaining.floor_sources import assumption_notes, notes_json
     from tariff_bargainer.bargaining.offer_file import read_floor_assumptions
     from tariff_bargainer.bargaining.supplier_cost import FloorAssumptions, estimate_floor
     from tariff_bargainer.profiles.load_profile import pool_profile
 
     group = read_homes(homes)
-    given = FloorAssumptions()
+    given, sources = FloorAssumptions(), dict[str, str]()
     if assumptions:
         with one_line_errors(assumptions):
-            given = read_floor_assumptions(assumptions)
+            given, sources = read_floor_assumptions(assumptions)
     prices = read_index(spot)
     with one_line_errors(homes):
         pool = pool_profile(group.values())
@@ -146,16 +165,28 @@ def floor_command(
             assumptions=given,
             seed=seed,
         )
+    notes = assumption_notes(given, sources, currency=currency)
     if as_json:
-        print(json.dumps(estimate.as_json()))
+        print(json.dumps(estimate.as_json() | {"assumption_notes": notes_json(notes)}))
         return
-    for line in estimate.lines:
-        print(f"{line.key:16} {line.amount:>16,.2f}  {line.text}")
-    print(f"{'total':16} {estimate.total:>16,.2f}  {currency}")
+    print(
+        f"{estimate.meters} homes, {estimate.energy_kwh:,.0f} kWh from {pool.start:%Y-%m-%d %H:%M} "
+        f"to {pool.end:%Y-%m-%d %H:%M} UTC"
+    )
+    print(f"{'':16} {currency:>16} {currency + '/MWh':>12}")
+    for line in (*estimate.lines, None):
+        amount, text = (line.amount, line.text) if line else (estimate.total, "")
+        per_mwh = amount * 1000 / estimate.energy_kwh
+        print(
+            f"{line.key if line else 'total':16} {amount:>16,.2f} {per_mwh:>12,.2f}  {text}".rstrip()
+        )
     print(
         f"floor {estimate.rate_per_kwh} {currency}/kWh "
         f"({estimate.rate_low_per_kwh} to {estimate.rate_high_per_kwh})"
     )
+    print("assumptions; state others with --assumptions FILE (docs/formats/offer.md)")
+    for note in notes:
+        print(f"  {note.key:28} {note.value:>10,g}  {note.unit:24} {note.source}")
 
 
 def savings_command(
@@ -183,12 +214,31 @@ def savings_command(
     if as_json:
         print(json.dumps(statement_json(statement)))
         return
-    for member in statement.members:
-        print(
-            f"{member.member:24} old {member.counterfactual_minor:>10} "
-            f"actual {member.actual_minor:>10} saved {member.saving_minor:>10}"
+    print_savings(statement)
+
+
+def print_savings(statement: "SavingsStatement") -> None:
+    """Print a statement for people, money in the currency unit."""
+    from tariff_bargainer.bargaining.minor_units import from_minor
+
+    def row(name: str, *amounts_minor: int) -> str:
+        sums = (f"{from_minor(one, statement.currency):>14,f}" for one in amounts_minor)
+        return f"{name:24} {' '.join(sums)}"
+
+    print(f"savings of {statement.period}, {statement.currency}")
+    print(f"{'':24} {'old tariff':>14} {'actual bill':>14} {'saved':>14}")
+    for one in statement.members:
+        print(row(one.member, one.counterfactual_minor, one.actual_minor, one.saving_minor))
+    together = statement.members
+    print(
+        row(
+            "together",
+            sum(one.counterfactual_minor for one in together),
+            sum(one.actual_minor for one in together),
+            statement.saving_minor,
         )
-    print(f"together {statement.saving_minor} minor units of {statement.currency}")
+    )
+    print(f"root {statement.root}")
 
 
 def evaluation_json(evaluation: "OfferEvaluation", *, per_home: bool) -> dict[str, Any]:
@@ -235,7 +285,61 @@ def evaluation_json(evaluation: "OfferEvaluation", *, per_home: bool) -> dict[st
     return result
 
 
+def walk_away_json(
+    row: "Mapping[str, Any]", evaluation: "OfferEvaluation", best: "Mapping[str, Alternative]"
+) -> dict[str, int]:
+    """Compare an offer with the best each home could get alone; exit fees count on both sides."""
+    worse = 0
+    for home in evaluation.homes:
+        alone = best[home.home]
+        worse += home.new_minor > alone.joining_limit_minor
+        if "per_home" in row:
+            row["per_home"][home.home] |= {
+                "exit_fee_minor": alone.exit_fee_minor,
+                "walk_away_minor": alone.cost_minor,
+                "walk_away_tariff": alone.tariff.name,
+            }
+    return {
+        "cost_minor": sum(one.cost_minor for one in best.values()),
+        "exit_fees_minor": sum(one.exit_fee_minor for one in best.values()),
+        "homes_with_exit_fee": sum(one.exit_fee_minor > 0 for one in best.values()),
+        "homes_better_off_alone": worse,
+    }
+
+
+def after_words(row: "Mapping[str, Any]") -> list[str]:
+    """Say what stands beside an offer's figures: exit fees, walk-aways, and how sure it is."""
+    from tariff_bargainer.bargaining.minor_units import money_text
+
+    alone, homes = row["walk_away"], row["homes"]
+    lines = []
+    if alone["exit_fees_minor"]:
+        lines.append(
+            f"{alone['homes_with_exit_fee']} of {homes} homes pay exit fees to join, "
+            f"{money_text(alone['exit_fees_minor'], row['currency'])} together, once; these are "
+            "not in the saving above"
+        )
+    if alone["homes_better_off_alone"]:
+        lines.append(
+            f"{alone['homes_better_off_alone']} of {homes} homes do better alone than by joining, "
+            "exit fees included"
+        )
+    remedy = row["remedy"]
+    if remedy["cost_minor"]:
+        lines.append(
+            f"credits of {money_text(remedy['cost_minor'], row['currency'])} to "
+            f"{remedy['homes_lifted']} homes would bring those over the limit down to "
+            f"{remedy['homes_over_after']}"
+        )
+    if "sure" in row:
+        lines.append(
+            f"{row['sure']['homes_likely_to_save']} of {homes} homes save in 9 of 10 years"
+        )
+    return lines
+
+
 def sure_json(
+    row: "Mapping[str, Any]",
     homes: "Mapping[str, LoadProfile]",
     own: "Mapping[str, Tariff]",
     new: "Tariff",
@@ -245,15 +349,17 @@ def sure_json(
     """Count homes by how often they save over years drawn again from their own weeks."""
     from tariff_bargainer.bargaining.alternatives import chance_of_saving
 
-    chances = [
-        chance_of_saving(profile, own[home], new, samples=samples, index=index)
+    chances = {
+        home: chance_of_saving(profile, own[home], new, samples=samples, index=index)
         for home, profile in homes.items()
-    ]
+    }
+    for home, chance in chances.items() if "per_home" in row else ():
+        row["per_home"][home]["chance_of_saving"] = chance
     return {
         "samples": samples,
-        "homes_likely_to_save": sum(chance >= 0.9 for chance in chances),
-        "homes_uncertain": sum(0.1 < chance < 0.9 for chance in chances),
-        "homes_unlikely_to_save": sum(chance <= 0.1 for chance in chances),
+        "homes_likely_to_save": sum(chance >= 0.9 for chance in chances.values()),
+        "homes_uncertain": sum(0.1 < chance < 0.9 for chance in chances.values()),
+        "homes_unlikely_to_save": sum(chance <= 0.1 for chance in chances.values()),
     }
 
 
@@ -300,6 +406,8 @@ def print_evaluations(evaluations: list["OfferEvaluation"], mandate: "Mandate") 
             f"{one.mandate.homes_over_limit} of {one.mandate.homes_allowed} allowed",
             "kept" if one.mandate.kept else "; ".join(one.mandate.broken),
         )
-    limit = mandate.loss_limit_minor
     Console().print(table)
-    print(f"limit: {limit} minor units a year more, for {mandate.losers_share_max:.1%} of homes")
+    limit = money_text(mandate.loss_limit_minor, evaluations[0].currency)
+    print(
+        f"limit: at most {mandate.losers_share_max:.1%} of homes may pay over {limit} a year more"
+    )

@@ -11,7 +11,7 @@ import typer
 from tariff_bargainer.errors import BargainerError, NegotiationFault
 
 if TYPE_CHECKING:
-    from tariff_bargainer.bargaining.counter_offer import CounterOffer, Negotiation
+    from tariff_bargainer.bargaining.counter_offer import BargainingRange, CounterOffer, Negotiation
 
 EXIT_BAD_INPUT = 2
 STATE_BYTES_MAX = 4_000_000
@@ -47,14 +47,28 @@ def open_command(
     ] = None,
     floor_low: Annotated[str | None, typer.Option(help="Lower end of the floor.")] = None,
     floor_high: Annotated[str | None, typer.Option(help="Upper end of the floor.")] = None,
-    power: Annotated[str, typer.Option(help="The co-op's bargaining power, 0 to 1.")] = "0.5",
+    power: Annotated[
+        str | None, typer.Option(help="The co-op's bargaining power, 0 to 1; 0.5 when left out.")
+    ] = None,
+    patience: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OURS,THEIRS",
+            help="In place of --power: what a deal one round later is worth to each side, over one "
+            "now, such as 0.98,0.95; the power is then what Rubinstein's bargaining gives.",
+        ),
+    ] = None,
     rounds: Annotated[int, typer.Option(min=1, max=50, help="Rounds at most.")] = 5,
     exponent: Annotated[
         float, typer.Option(help="1 concedes evenly, above 1 late, below 1 early.")
     ] = 2.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Start a negotiation from the homes' bills and the supplier's estimated floor."""
+    """Start a negotiation from the homes' bills and the supplier's estimated floor.
+
+    Who joins leaves the present tariff, so its exit fee lowers what the group can pay; leave it out
+    of the tariff file once the contract is over.
+    """
     from tariff_bargainer.bargaining.alternatives import best_alternatives
     from tariff_bargainer.bargaining.counter_offer import (
         ConcessionPlan,
@@ -66,6 +80,7 @@ def open_command(
 
     if state.exists():
         _refuse(f"{state}: exists already; choose another file or remove it")
+    strength = _power(power, patience)
     group = read_homes(homes)
     own = read_own_tariffs(old, group)
     open_tariffs = []
@@ -75,17 +90,18 @@ def open_command(
     with one_line_errors(homes):
         best = best_alternatives(group, own, open_tariffs)
         limits = bargaining_range(
-            alternatives_minor={home: one.cost_minor for home, one in best.items()},
+            alternatives_minor={home: one.joining_limit_minor for home, one in best.items()},
             energy_kwh=Decimal(sum(round(home.import_wh.sum()) for home in group.values())) / 1000,
             currency=next(iter(own.values())).currency,
             floor_low=_decimal(floor_low or floor, "--floor-low"),
             floor=_decimal(floor, "--floor"),
             floor_high=_decimal(floor_high or floor, "--floor-high"),
-            power=_decimal(power, "--power"),
+            power=strength,
         )
+        _require_likely(limits)
         plan = ConcessionPlan(rounds_max=rounds, exponent=exponent)
         negotiation = Negotiation(supplier=supplier, range=limits, plan=plan)
-    _write(state, negotiation)
+    _write(state, negotiation, before=None)
     _show(negotiation, as_json=as_json)
 
 
@@ -103,10 +119,10 @@ def offer_command(
     from tariff_bargainer.cli_bargaining_input import one_line_errors
 
     with one_line_errors(state):
-        negotiation = _read(state)
-        offered = _likely_price(price, negotiation)
-        negotiation = receive_offer(negotiation, offered, final=final)
-    _write(state, negotiation)
+        before = _read(state)
+        offered = _likely_price(price, before)
+        negotiation = receive_offer(before, offered, final=final)
+        _write(state, negotiation, before=before)
     _show(negotiation, as_json=as_json)
 
 
@@ -121,14 +137,14 @@ def ask_command(
     from tariff_bargainer.cli_bargaining_input import one_line_errors
 
     with one_line_errors(state):
-        negotiation = _read(state)
+        before = _read(state)
         if price is None:
-            advised = advise(negotiation)
+            advised = advise(before)
             ask, reason = advised.price_per_kwh, advised.reason
         else:
             ask, reason = _decimal(price, "the price"), "set by the board"
-        negotiation = send_counter_offer(negotiation, ask, reason=reason)
-    _write(state, negotiation)
+        negotiation = send_counter_offer(before, ask, reason=reason)
+        _write(state, negotiation, before=before)
     _show(negotiation, as_json=as_json)
 
 
@@ -139,8 +155,9 @@ def accept_command(state: StateOption, as_json: JsonOption = False) -> None:
     from tariff_bargainer.cli_bargaining_input import one_line_errors
 
     with one_line_errors(state):
-        negotiation = accept_offer(_read(state))
-    _write(state, negotiation)
+        before = _read(state)
+        negotiation = accept_offer(before)
+        _write(state, negotiation, before=before)
     _show(negotiation, as_json=as_json)
 
 
@@ -151,19 +168,39 @@ def leave_command(state: StateOption, as_json: JsonOption = False) -> None:
     from tariff_bargainer.cli_bargaining_input import one_line_errors
 
     with one_line_errors(state):
-        negotiation = walk_away(_read(state))
-    _write(state, negotiation)
+        before = _read(state)
+        negotiation = walk_away(before)
+        _write(state, negotiation, before=before)
     _show(negotiation, as_json=as_json)
 
 
 @app.command("show", epilog="Example: tariff-bargainer negotiate show --state nordwind.json --json")
-def show_command(state: StateOption, as_json: JsonOption = False) -> None:
+def show_command(
+    state: StateOption,
+    for_supplier: Annotated[
+        bool,
+        typer.Option(
+            "--for-supplier", help="Only the prices both sides have named, to send to the supplier."
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Show the moves so far and what the plan advises next."""
+    from tariff_bargainer.bargaining.negotiation_file import supplier_view
     from tariff_bargainer.cli_bargaining_input import one_line_errors
 
     with one_line_errors(state):
         negotiation = _read(state)
-    _show(negotiation, as_json=as_json)
+    if not for_supplier:
+        _show(negotiation, as_json=as_json)
+    elif as_json:
+        print(json.dumps(supplier_view(negotiation)))
+    else:
+        print(f"{negotiation.supplier}: {negotiation.status.replace('_', ' ')}")
+        for move in negotiation.moves:
+            who = "you offered" if move.party == "supplier" else "the group asked"
+            price = f"{move.price_per_kwh} {negotiation.range.currency}/kWh"
+            print(f"round {move.round}: {who} {price}{', your last word' * move.final}")
 
 
 @app.command("talk", epilog="Example: tariff-bargainer negotiate talk --state nordwind.json")
@@ -188,20 +225,21 @@ def talk_command(state: StateOption) -> None:
         if line in {None, "quit"}:
             print(f"kept in {state}; go on with `negotiate talk --state {state}`")
             return
+        before = negotiation
         try:
             negotiation = _moved(negotiation, line or "", theirs=theirs)
         except BargainerError as fault:
             print(f"not done: {fault}")
             continue
-        _write(state, negotiation)
+        _write(state, negotiation, before=before)
         _show(negotiation, as_json=False)
 
 
 def _asked_for(prompt: str) -> str | None:
-    """Ask for a line; None at the end of input."""
+    """Ask for a line; None at the end of input, or when it is broken off by Ctrl-C."""
     try:
         return input(prompt).strip().lower()
-    except EOFError:
+    except (EOFError, KeyboardInterrupt):
         print()
         return None
 
@@ -249,9 +287,41 @@ def _likely_price(text: str, negotiation: "Negotiation") -> Decimal:
         price = Decimal("NaN")
     if not price.is_finite() or price > LIKELY_TIMES_WALK_AWAY * abs(limits.walk_away):
         raise NegotiationFault(
-            f"{text!r} is no price in {limits.currency} per kWh; write it as {limits.target}"
+            f"{text!r} is no price in {limits.currency} per kWh; write it in {limits.currency}, with "
+            "a point, such as 0.2790"
         )
     return price
+
+
+def _require_likely(limits: "BargainingRange") -> None:
+    """Refuse a floor in cents.
+
+    Raises:
+        NegotiationFault: It is far above what the homes pay today.
+    """
+    if limits.floor > LIKELY_TIMES_WALK_AWAY * abs(limits.walk_away):
+        raise NegotiationFault(
+            f"the floor {limits.floor} is far above the walk-away {limits.walk_away} "
+            f"{limits.currency}/kWh; write it per kWh in {limits.currency}, such as 0.2620"
+        )
+
+
+def _power(power: str | None, patience: str | None) -> Decimal:
+    """Take the power as it is given, or from the patience of both sides."""
+    from tariff_bargainer.bargaining.packages import rubinstein_share
+
+    if patience is None:
+        return _decimal("0.5" if power is None else power, "--power")
+    if power is not None:
+        _refuse("--power and --patience both say how strong we are; give one of them")
+    ours, comma, theirs = patience.partition(",")
+    if not comma:
+        _refuse(f"--patience is {patience!r}; write ours and theirs, such as 0.98,0.95")
+    both = (float(_decimal(ours, "--patience")), float(_decimal(theirs, "--patience")))
+    try:
+        return Decimal(f"{rubinstein_share(*both):.6f}")
+    except NegotiationFault as wrong:
+        _refuse(f"--patience: {wrong}")
 
 
 @app.command(
@@ -270,7 +340,7 @@ def simulate_command(
     from tariff_bargainer.cli_bargaining_input import one_line_errors
 
     with one_line_errors(state):
-        negotiation = _read(state)
+        before = negotiation = _read(state)
         supplier = SimulatedSupplier.drawn(
             negotiation.supplier,
             seed=seed,
@@ -281,7 +351,7 @@ def simulate_command(
             if negotiation.status != Status.OPEN:
                 break
             negotiation = play_round(negotiation, supplier)
-    _write(state, negotiation)
+        _write(state, negotiation, before=before)
     _show(negotiation, as_json=as_json)
 
 
@@ -293,7 +363,10 @@ def simulate_command(
 def packages_command(
     state: StateOption,
     issues: Annotated[Path, typer.Option(help="Issues beside the price, TOML or JSON.")],
-    power: Annotated[str, typer.Option(help="The co-op's bargaining power, 0 to 1.")] = "0.5",
+    power: Annotated[
+        str | None,
+        typer.Option(help="The co-op's bargaining power, 0 to 1; as opened when left out."),
+    ] = None,
     step: Annotated[str, typer.Option(help="Step between prices per kWh.")] = "0.0005",
     as_json: JsonOption = False,
 ) -> None:
@@ -309,16 +382,19 @@ def packages_command(
     )
     from tariff_bargainer.cli_bargaining_input import one_line_errors
 
-    with one_line_errors(issues):
-        open_issues = read_issues(issues)
     with one_line_errors(state):
         limits = _read(state).range
+    with one_line_errors(issues):
+        open_issues = read_issues(issues, currency=limits.currency)
+    strength = limits.power if power is None else _decimal(power, "--power")
+    with one_line_errors(state):
         found = pareto_packages(limits, open_issues, step_per_kwh=_decimal(step, "--step"))
-        nash = nash_package(found, power=_decimal(power, "--power"))
+        nash = nash_package(found, power=strength)
         fair = kalai_smorodinsky_package(found)
     if as_json:
         result = {
             "currency": limits.currency,
+            "power": strength,
             "packages": [asdict(package) for package in found],
             "nash": asdict(nash),
             "kalai_smorodinsky": asdict(fair),
@@ -326,7 +402,7 @@ def packages_command(
         print(json.dumps(result, default=str))
         return
     print(f"{len(found)} packages that no other beats")
-    print(f"Nash: {explain_package(nash, None, limits.currency)}")
+    print(f"Nash, power {strength:f}: {explain_package(nash, None, limits.currency)}")
     print(f"Kalai-Smorodinsky: {explain_package(fair, nash, limits.currency)}")
 
 
@@ -361,7 +437,8 @@ def _show(negotiation: "Negotiation", *, as_json: bool) -> None:
     )
     for move in negotiation.moves:
         who = "they offer" if move.party == "supplier" else "we ask"
-        print(f"round {move.round}: {who} {move.price_per_kwh}  {move.reason}")
+        told = ", their last word" * move.final + (f"  {move.reason}" if move.reason else "")
+        print(f"round {move.round}: {who} {move.price_per_kwh}{told}")
     if advised:
         print(f"advice: {advised.advice.replace('_', ' ')} {advised.price_per_kwh}")
         print(f"why: {advised.reason}")
@@ -395,13 +472,22 @@ def _read(state: Path) -> "Negotiation":
     return parse_negotiation(text)
 
 
-def _write(state: Path, negotiation: "Negotiation") -> None:
-    """Replace the file in one step, so that a power cut leaves the old state or the new one."""
+def _write(state: Path, negotiation: "Negotiation", *, before: "Negotiation | None") -> None:
+    """Replace the file in one step, so that a power cut leaves the old state or the new one.
+
+    Only the owner may read it, as it holds what the supplier must not see. A move that somebody
+    else made since `before` was read is not overwritten.
+    """
     from tariff_bargainer.bargaining.negotiation_file import negotiation_text
 
+    if before is not None and _read(state) != before:
+        _refuse(f"{state}: somebody else made a move meanwhile; look with `negotiate show`")
     beside = state.with_name(f"{state.name}.{os.getpid()}.part")
     try:
-        beside.write_text(negotiation_text(negotiation), encoding="utf-8")
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(negotiation_text(negotiation).encode())
+            file.flush()
+            os.fsync(file.fileno())
         beside.replace(state)
     except OSError as failed:
         _refuse(f"{state}: cannot be written ({failed.strerror}); check the folder")

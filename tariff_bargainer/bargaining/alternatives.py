@@ -39,6 +39,14 @@ class Alternative:
     cost_minor: int
     exit_fee_minor: int
 
+    @property
+    def joining_limit_minor(self) -> int:
+        """Highest bill on a group contract at which joining costs no more than this [minor units].
+
+        Who joins leaves the present tariff as well, and pays the same fee for it.
+        """
+        return self.cost_minor - self.exit_fee_minor
+
 
 def best_alternatives(
     homes: Mapping[str, LoadProfile],

@@ -68,6 +68,14 @@ class BargainingRange:
         """Whether any price helps both sides."""
         return self.floor < self.walk_away
 
+    @property
+    def power(self) -> Decimal:
+        """The co-op's part of the range, from where the target stands; a half without a range."""
+        if not self.has_room:
+            return Decimal("0.5")
+        part = (self.walk_away - self.target) / (self.walk_away - self.floor)
+        return min(max(part, Decimal(0)), Decimal(1)).quantize(Decimal("0.01"))
+
     def group_saving_minor(self, price_per_kwh: Decimal) -> int:
         """Return what a price saves the group a year against walking away [minor units]."""
         return to_minor((self.walk_away - price_per_kwh) * self.energy_kwh, self.currency)
@@ -83,7 +91,8 @@ class ConcessionPlan:
         mirror: Whether to concede no more than the supplier did in its last step.
 
     Source: time-dependent tactics of P. Faratin, C. Sierra and N. R. Jennings, "Negotiation
-    decision functions for autonomous agents", Robotics and Autonomous Systems 24, 1998.
+    decision functions for autonomous agents", Robotics and Autonomous Systems 24, 1998, polynomial
+    form with its kappa at 0; `exponent` is their 1 / beta.
     """
 
     rounds_max: int = 5
@@ -203,7 +212,8 @@ def bargaining_range(
     proportion to the co-op's power.
 
     Args:
-        alternatives_minor: Each home's bill on its best tariff of its own [minor units].
+        alternatives_minor: Highest bill on a group contract at which each home is no worse off than
+            with its best tariff of its own [minor units]; see `Alternative.joining_limit_minor`.
         energy_kwh: Energy these bills are for [kWh].
         currency: ISO 4217 code.
         floor_low: Lower end of the supplier's estimated floor [currency/kWh].

@@ -12,20 +12,27 @@ ISSUES_MAX = 12
 LEVELS_MAX = 50
 
 
-def read_issues(path: Path) -> tuple[Issue, ...]:
+def read_issues(path: Path, *, currency: str) -> tuple[Issue, ...]:
     """Read issues from a `.toml` or `.json` file.
 
+    Args:
+        path: The file.
+        currency: ISO 4217 code of the negotiation they belong to.
+
     Raises:
-        OfferFileError: The file cannot be read or breaks the form.
+        OfferFileError: The file cannot be read, breaks the form, or is in another currency.
     """
-    return strictly(_issues, load_table(read_text(path), form=read_form(path)))
+    parsed = load_table(read_text(path), form=read_form(path))
+    return strictly(lambda table: _issues(table, currency), parsed)
 
 
-def _issues(table: StrictTable) -> tuple[Issue, ...]:
+def _issues(table: StrictTable, expected: str) -> tuple[Issue, ...]:
     found = table.text("format")
     if found != FORMAT:
         raise table.fault("format", f"is {found!r}", f"write {FORMAT!r}")
     currency = table.text("currency")
+    if currency != expected:
+        raise table.fault("currency", f"is {currency!r}", f"the negotiation is in {expected}")
     issues = []
     for entry in table.tables("issues"):
         name = entry.text("name")

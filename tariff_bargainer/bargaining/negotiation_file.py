@@ -47,6 +47,25 @@ def negotiation_to_json(negotiation: Negotiation) -> dict[str, Any]:
     }
 
 
+def supplier_view(negotiation: Negotiation) -> dict[str, Any]:
+    """Give what the supplier knows already: the prices of both sides, and nothing of our own mind."""
+    return {
+        "supplier": negotiation.supplier,
+        "status": negotiation.status.value,
+        "currency": negotiation.range.currency,
+        "rounds_max": negotiation.plan.rounds_max,
+        "moves": [
+            {
+                "round": move.round,
+                "party": move.party.value,
+                "price_per_kwh": str(move.price_per_kwh),
+                "final": move.final,
+            }
+            for move in negotiation.moves
+        ],
+    }
+
+
 def negotiation_text(negotiation: Negotiation) -> str:
     """Write a negotiation as JSON text."""
     return json.dumps(negotiation_to_json(negotiation), indent=2, ensure_ascii=False) + "\n"

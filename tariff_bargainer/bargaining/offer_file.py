@@ -75,13 +75,16 @@ def mandate_from_table(parsed: Any) -> Mandate:
     return strictly(_mandate, parsed)
 
 
-def read_floor_assumptions(path: Path) -> FloorAssumptions:
+def read_floor_assumptions(path: Path) -> tuple[FloorAssumptions, dict[str, str]]:
     """Read the assumptions of a supplier's floor from a `.toml` or `.json` file.
+
+    Returns:
+        The assumptions, and the source of each that was stated, empty where none was named.
 
     Raises:
         OfferFileError: The file cannot be read or breaks the form.
     """
-    return floor_from_table(load_table(read_text(path), form=read_form(path)))
+    return strictly(_assumptions, load_table(read_text(path), form=read_form(path)))
 
 
 def floor_from_table(parsed: Any) -> FloorAssumptions:
@@ -90,7 +93,7 @@ def floor_from_table(parsed: Any) -> FloorAssumptions:
     Raises:
         OfferFileError: A key is unknown, missing or wrong.
     """
-    return strictly(_assumptions, parsed)
+    return strictly(_assumptions, parsed)[0]
 
 
 def load_table(text: str, *, form: str) -> Any:
@@ -160,7 +163,7 @@ def _mandate(table: StrictTable) -> Mandate:
     )
 
 
-def _assumptions(table: StrictTable) -> FloorAssumptions:
+def _assumptions(table: StrictTable) -> tuple[FloorAssumptions, dict[str, str]]:
     _expect(table, FLOOR_FORMAT)
     given: dict[str, Any] = {}
     for key in FloorAssumptions.__dataclass_fields__:
@@ -172,8 +175,13 @@ def _assumptions(table: StrictTable) -> FloorAssumptions:
             number = table.optional_decimal(key)
             if number is not None:
                 given[key] = float(number)
+    named = StrictTable(table.take("sources") or {}, "sources")
+    sources = {key: named.text(key, "") for key in given}
+    for key in named.keys() & FloorAssumptions.__dataclass_fields__.keys():
+        raise named.fault(key, "is the source of a figure that is not stated", f"state {key} too")
+    named.close()
     try:
-        return FloorAssumptions(**given)
+        return FloorAssumptions(**given), sources
     except InvalidProfile as wrong:
         raise OfferFileError(
             where="the file", problem=str(wrong), remedy="correct that key"

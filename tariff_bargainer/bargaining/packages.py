@@ -113,10 +113,12 @@ def nash_package(packages: Sequence[Package], *, power: Decimal = Decimal("0.5")
     """Return the package that maximises our gain ^ power x their gain ^ (1 - power).
 
     Raises:
-        NegotiationFault: No package helps both sides.
+        NegotiationFault: No package helps both sides, or the power is not between 0 and 1.
 
     Source: J. Nash, "The bargaining problem", Econometrica 18, 1950.
     """
+    if not 0 <= power <= 1:
+        raise NegotiationFault(f"the bargaining power is {power}: choose between 0 and 1")
     share = float(power)
 
     def value(package: Package) -> tuple[float, int]:

@@ -398,6 +398,153 @@ def test_an_offer_in_cents_is_a_slip(street, tmp_path):
     assert "no price in EUR per kWh" in run("negotiate", "offer", "29.5", "--state", state, code=2)
 
 
+def test_a_slip_says_nothing_of_what_we_aim_for(street, tmp_path):
+    state = tmp_path / "nordwind.json"
+    open_talk(street, state)
+    limits = json.loads(run("negotiate", "show", "--state", state, "--json"))["range"]
+    told = run("negotiate", "offer", "29.5", "--state", state, code=2)
+    assert limits["target"] not in told
+    assert limits["walk_away"] not in told
+    assert "far above" in run(
+        "negotiate", "open", "--state", tmp_path / "n.json", "--supplier", "N", "--homes",
+        street / "homes", "--old", street / "today.toml", "--floor", "26.2", code=2,
+    )  # fmt: skip
+
+
+def test_what_is_shown_to_the_supplier_is_the_prices_and_nothing_else(street, tmp_path):
+    state = tmp_path / "nordwind.json"
+    open_talk(street, state)
+    run("negotiate", "offer", "0.30", "--state", state)
+    run("negotiate", "ask", "--state", state)
+    run("negotiate", "offer", "0.29", "--state", state, "--final")
+    assert "their last word" in run("negotiate", "show", "--state", state)
+    whole = json.loads(run("negotiate", "show", "--state", state, "--json"))
+    seen = json.loads(run("negotiate", "show", "--state", state, "--for-supplier", "--json"))
+    assert set(seen) == {"supplier", "status", "currency", "rounds_max", "moves"}
+    assert {key for move in seen["moves"] for key in move} == {
+        "round", "party", "price_per_kwh", "final",
+    }  # fmt: skip
+    words = run("negotiate", "show", "--state", state, "--for-supplier")
+    for secret in ("floor", "floor_low", "target", "walk_away"):
+        named = {move["price_per_kwh"] for move in seen["moves"]}
+        assert whole["range"][secret] in named or whole["range"][secret] not in words
+    assert "walking away" not in words
+
+
+def test_a_move_that_somebody_else_made_meanwhile_is_not_overwritten(street, tmp_path, monkeypatch):
+    state = tmp_path / "nordwind.json"
+    open_talk(street, state)
+    before = state.read_text()
+    run("negotiate", "offer", "0.30", "--state", state)
+    theirs = state.read_text()
+    asked = iter(["0.31"])
+
+    def answer(_prompt: str) -> str:
+        state.write_text(theirs)
+        return next(asked)
+
+    state.write_text(before)
+    monkeypatch.setattr("builtins.input", answer)
+    assert "somebody else" in run("negotiate", "talk", "--state", state, code=2)
+    assert state.read_text() == theirs
+
+
+def test_a_talk_that_is_broken_off_by_hand_says_where_it_goes_on(street, tmp_path, monkeypatch):
+    state = tmp_path / "nordwind.json"
+    open_talk(street, state)
+
+    def broken_off(_prompt: str) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("builtins.input", broken_off)
+    assert "kept in" in run("negotiate", "talk", "--state", state)
+    assert state.stat().st_mode & 0o077 == 0
+
+
+def test_patience_sets_the_power_and_packages_keep_it(street, tmp_path):
+    state, issues = tmp_path / "tide.json", tmp_path / "issues.toml"
+    common = [
+        "negotiate", "open", "--state", state, "--supplier", "Tide", "--homes", street / "homes",
+        "--old", street / "today.toml", "--floor", "0.27",
+    ]  # fmt: skip
+    assert "one of them" in run(*common, "--patience", "0.9,0.9", "--power", "0.5", code=2)
+    assert "ours and theirs" in run(*common, "--patience", "0.9", code=2)
+    assert "between 0 and 1" in run(*common, "--patience", "1,0.9", code=2)
+    limits = json.loads(run(*common, "--patience", "0.9,0.8", "--json"))["range"]
+    # (1 - theirs) / (1 - ours x theirs), Rubinstein 1982.
+    room = float(limits["walk_away"]) - float(limits["floor"])
+    got = (float(limits["walk_away"]) - float(limits["target"])) / room
+    assert got == pytest.approx(0.2 / 0.28, abs=0.01)
+    issues.write_text('format = "commonwatt-issues/1"\ncurrency = "EUR"\nissues = []\n')
+    pack = ["negotiate", "packages", "--state", state, "--issues", issues]
+    assert float(json.loads(run(*pack, "--json"))["power"]) == pytest.approx(0.71, abs=0.011)
+    for wrong in ("1.5", "-0.1"):
+        assert "between 0 and 1" in run(*pack, "--power", wrong, code=2)
+    issues.write_text(issues.read_text().replace("EUR", "USD"))
+    assert "currency: is 'USD'" in run(*pack, code=2)
+
+
+def test_who_joins_pays_the_exit_fee_as_well_as_who_leaves_alone(street, tmp_path):
+    bound = tmp_path / "bound.toml"
+    bound.write_text(TARIFF.replace('currency = "EUR"', 'currency = "EUR"\nexit_fee = 20'))
+    common = ["--homes", street / "homes", "--floor", "0.2", "--supplier", "N", "--json"]
+    free, held = (
+        json.loads(run("negotiate", "open", "--state", tmp_path / name, "--old", tariff, *common))[
+            "range"
+        ]
+        for name, tariff in (("free.json", street / "today.toml"), ("held.json", bound))
+    )
+    fees = 20 * len(list((street / "homes").glob("*.csv")))
+    apart = float(free["walk_away"]) - float(held["walk_away"])
+    assert apart * float(free["energy_kwh"]) == pytest.approx(fees, rel=0.02)
+
+
+def test_compare_names_exit_fees_and_who_does_better_alone(street, tmp_path):
+    bound, alone = tmp_path / "bound.toml", tmp_path / "alone.toml"
+    bound.write_text(TARIFF.replace('currency = "EUR"', 'currency = "EUR"\nexit_fee = 20'))
+    alone.write_text(TARIFF.replace("0.31", "0.2"))
+    asked = [
+        "compare", "--homes", street / "homes", "--old", bound, "--offer", street / "nordwind.toml",
+        "--alone", alone, "--samples", "4",
+    ]  # fmt: skip
+    words = run(*asked)
+    assert "pay exit fees to join" in words
+    assert "do better alone" in words
+    row = json.loads(run(*asked, "--per-home", "--json"))["offers"][0]
+    homes = row["homes"]
+    assert row["walk_away"]["exit_fees_minor"] == 2000 * homes
+    one = next(iter(row["per_home"].values()))
+    assert 0 <= one["chance_of_saving"] <= 1
+    assert one["walk_away_minor"] <= one["old_minor"]
+    assert one["exit_fee_minor"] == 2000
+    without = json.loads(run(*asked, "--json"))["offers"][0]
+    assert "per_home" not in without
+
+
+def test_a_floor_says_where_each_assumption_is_from(street, tmp_path):
+    given = tmp_path / "floor.toml"
+    given.write_text(
+        'format = "commonwatt-floor/1"\nmargin_per_kwh = 0.004\nrisk_weight = 0.5\n'
+        '[sources]\nmargin_per_kwh = "Annual report 2025"\n'
+    )
+    asked = [
+        "floor", "--homes", street / "homes", "--spot", street / "spot.csv", "--timezone",
+        "Europe/Vienna", "--currency", "EUR", "--assumptions", given,
+    ]  # fmt: skip
+    found = json.loads(run(*asked, "--json"))
+    notes = {one["key"]: one for one in found["assumption_notes"]}
+    assert set(notes) == set(found["assumptions"])
+    assert notes["margin_per_kwh"]["source"] == "Annual report 2025"
+    assert notes["margin_per_kwh"]["unit"] == "EUR/kWh"
+    assert notes["risk_weight"]["source"] == "stated without a source"
+    assert notes["credit_days"]["source"] == "our assumption"
+    words = run(*asked)
+    assert "EUR/MWh" in words
+    assert all(key in words for key in notes)
+    given.write_text(given.read_text() + 'credit_days = "guessed"\n')
+    assert "sources.credit_days" in run(*asked, code=2)
+
+
 def test_sharing_is_exact_for_twelve_and_sampled_or_nested_for_more(street, tmp_path):
     found = json.loads(
         run("sharing", "--homes", street / "homes", "--price-per-kw", "60", "--json")

@@ -96,7 +96,7 @@ def test_files_are_read_by_their_ending_and_faults_name_the_file_or_the_key(tmp_
         read_mandate(tmp_path / "absent.toml")
     floor = tmp_path / "floor.toml"
     floor.write_text('format = "commonwatt-floor/1"\nrisk_weight = 0.5\nscenarios = 100\n')
-    assert read_floor_assumptions(floor).risk_weight == 0.5
+    assert read_floor_assumptions(floor)[0].risk_weight == 0.5
     floor.write_text('format = "commonwatt-floor/1"\nrisk_weight = -0.5\n')
     with pytest.raises(OfferFileError, match="risk_weight"):
         read_floor_assumptions(floor)
