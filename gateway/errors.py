@@ -14,6 +14,7 @@ GatewayError
 ├── PairingRefused      the co-op did not accept the claim code
 ├── ConsentNotPossible  a household asks for something its consents do not allow
 ├── WrongSecret         the local secret does not fit, or was tried too often
+├── RecordsNotGiven     a device does not give the minutes it recorded
 ├── CloudUnreachable    no answer, or one that asks to come back later
 ├── CloudRefused        the co-op's server answered, and said no
 └── MeterFault          a meter did not answer, or answered something that cannot be trusted
@@ -203,6 +204,14 @@ class WrongSecret(GatewayError):
         self.wait_s = wait_s
         again = f"wait {wait_s} s" if wait_s else "it was shown when the gateway first started"
         super().__init__(f"the local secret does not fit; {again}")
+
+
+class RecordsNotGiven(GatewayError):
+    """A device does not give the minutes it recorded; without them the hole is an estimate."""
+
+    def __init__(self, *, problem: str) -> None:
+        self.problem = problem
+        super().__init__(f"{problem}; the hole is estimated")
 
 
 class CloudUnreachable(GatewayError):

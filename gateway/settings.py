@@ -133,6 +133,9 @@ class MqttMeter(Section, frozen=True, kw_only=True):
         counts: Which counter feeds which quantity; see `ModbusMeter`.
         inverted: Whether it is wired backwards.
         records_url: Address of a Shelly that keeps its own minute records, to fill a hole from.
+        records_from: Whose records, such as `em1data:1`; as the preset says if left out.
+        records_password_file: File whose first line is the device's password, if it has one;
+            relative to the file.
     """
 
     name: str
@@ -143,6 +146,8 @@ class MqttMeter(Section, frozen=True, kw_only=True):
     counts: dict[Quantity, Name] = {}
     inverted: bool = False
     records_url: str | None = None
+    records_from: Annotated[str, msgspec.Meta(pattern=r"^em1?data:[0-9]{1,2}$")] | None = None
+    records_password_file: str | None = None
 
 
 class MqttBroker(Section, frozen=True, kw_only=True):
@@ -337,7 +342,14 @@ def _resolved(settings: Settings, base: Path) -> Settings:
                 broker,
                 password_file=near(broker.password_file),
                 ca_file=near(broker.ca_file),
-                meter=tuple(change(meter, preset=named(meter.preset)) for meter in broker.meter),
+                meter=tuple(
+                    change(
+                        meter,
+                        preset=named(meter.preset),
+                        records_password_file=near(meter.records_password_file),
+                    )
+                    for meter in broker.meter
+                ),
             )
             for broker in settings.mqtt
         ),
@@ -402,6 +414,8 @@ def _check(path: Path, settings: Settings) -> None:
             raise _fault(
                 path, f"modbus {bus.name!r}", f"kind {bus.kind!r} needs {needed!r}", "add it"
             )
+    for meter in (meter for broker in settings.mqtt for meter in broker.meter):
+        _check_records(path, meter)
     for network in settings.local_page.networks:
         try:
             ipaddress.ip_network(network)
@@ -426,6 +440,21 @@ def _check_url(path: Path, url: str) -> None:
         raise _fault(path, "cloud.url", "plain http would show readings on the way", "use https://")
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
         raise _fault(path, "cloud.url", f"{url!r} is no server's address", "use https://HOST")
+
+
+def _check_records(path: Path, meter: MqttMeter) -> None:
+    place = f"meter {meter.name!r}"
+    if meter.records_url is None:
+        if meter.records_from or meter.records_password_file:
+            raise _fault(
+                path, place, "records_from without records_url", "add the device's address"
+            )
+        return
+    parts = urlsplit(meter.records_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+        raise _fault(
+            path, f"{place}, records_url", "is no device's address", "use http://192.168.1.9"
+        )
 
 
 def _check_meters(path: Path, settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +13,7 @@ from gateway.backfill import ShellyRecords
 from gateway.catalogue import load_map, load_preset
 from gateway.decode.counters import CounterLimits, limits_for
 from gateway.decode.meter_map import MeterMap
+from gateway.decode.mqtt_payloads import Preset
 from gateway.errors import BadSettings
 from gateway.meters.modbus import BusMeter, ModbusSource
 from gateway.meters.mqtt import BrokerAddress, ListenedMeter, MqttSource
@@ -197,10 +199,39 @@ def _broker(broker: MqttBroker, client_id: str, clock: Callable[[], datetime]) -
     )
 
 
+def _records_of(preset: Preset) -> str:
+    """The records that belong to the counters a preset listens to."""
+    told = " ".join(f"{message.topic} {message.values}" for message in preset.messages)
+    found = re.search(r"em1?data:\d{1,2}", told)
+    return found.group() if found else "emdata:0"
+
+
+def _first_line(path: str | None, place: str) -> str | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).read_text(encoding="utf-8").split("\n")[0].strip()
+    except (OSError, UnicodeDecodeError) as fault:
+        raise BadSettings(
+            file="gateway.toml",
+            place=place,
+            problem=f"records_password_file cannot be read ({fault})",
+            remedy="check the path and who may read it",
+        ) from fault
+
+
 def record_keepers(settings: Settings) -> dict[str, ShellyRecords]:
-    """Devices that keep minute records of their own, by meter."""
+    """Devices that keep minute records of their own, by meter.
+
+    Raises:
+        GatewayError: A password file cannot be read.
+    """
     return {
-        meter.name: ShellyRecords(meter.records_url)
+        meter.name: ShellyRecords(
+            meter.records_url,
+            component=meter.records_from or _records_of(load_preset(meter.preset)),
+            password=_first_line(meter.records_password_file, f"meter {meter.name!r}"),
+        )
         for broker in settings.mqtt
         for meter in broker.meter
         if meter.records_url is not None
