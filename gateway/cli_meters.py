@@ -40,6 +40,9 @@ def register(app: typer.Typer) -> None:
     cli_maps.register(app)
 
 
+TOPICS_SHOWN = 6
+"""So many topics of a preset are named in a fault."""
+
 UNIT_SHOWN = {"wh": "Wh", "w": "W", "va": "VA", "v": "V", "a": "A", "hz": "Hz"}
 """Units as people write them, by how names end."""
 
@@ -206,6 +209,8 @@ def decode_mqtt(
     payload = sys.stdin.buffer.read(PAYLOAD_BYTES_MAX + 1)
     quantities = preset.decode(topic, payload)
     answer: dict[str, Any] = {"preset": preset.name, "quantities": quantities}
+    if units := preset.unit_said(topic, payload):
+        answer["units"] = units
     if preset.discovery and (sensor := discovered_sensor(topic, payload)) is not None:
         value = sensor.rule.values[0]
         answer["announces"] = {
@@ -214,19 +219,32 @@ def decode_mqtt(
             "path": value.paths[0],
             "unit": value.unit,
         }
-    if not quantities and "announces" not in answer and not _is_known(preset, topic):
-        raise BadPayload(
-            topic=topic,
-            problem=f"not a topic of {preset.name}; it listens to {', '.join(preset.topics('+'))}",
-        )
+    if not quantities and len(answer) == len(("preset", "quantities")):
+        _check_topic(preset, topic)
     if json_output:
         write_json(answer)
         return
-    _print_quantities(quantities, nothing="nothing of use in this message")
+    for quantity, unit in units.items():
+        print(f"  {quantity:<18} is told in {unit}")
+    if not units:
+        _print_quantities(quantities, nothing="nothing of use in this message")
 
 
-def _is_known(preset: Preset, topic: str) -> bool:
-    return preset.discovery or any(message.matches(topic) for message in preset.messages)
+def _check_topic(preset: Preset, topic: str) -> None:
+    """Say so if a message has nothing to give because of where it came."""
+    from gateway.decode.mqtt_payloads import MessageRule
+
+    gone = preset.availability
+    if preset.discovery or any(message.matches(topic) for message in preset.messages):
+        return
+    if gone is not None and MessageRule(topic=gone.topic, values=()).matches(topic):
+        return
+    listened = preset.topics("+")
+    shown = ", ".join(listened[:TOPICS_SHOWN])
+    more = f" and {len(listened) - TOPICS_SHOWN} more" if len(listened) > TOPICS_SHOWN else ""
+    raise BadPayload(
+        topic=topic, problem=f"not a topic of {preset.name}; it listens to {shown}{more}"
+    )
 
 
 def _print_quantities(quantities: Mapping[str, int | float], *, nothing: str) -> None:

@@ -45,6 +45,8 @@ class ValueRule:
         sum_list: Whether a list at the place is to be summed (phases).
         unit_topic: Topic on which the device says its unit, if it does.
         default: What its absence means, where the maker says so; otherwise absence is absence.
+        unit_path: Place in the payload where the device says its unit, if it does.
+        unless: Places in the payload; where one of them is there, this number means something else.
         kind: What its name stands for.
         factor: From the number to the unit of the name.
         steps: The paths, taken apart.
@@ -57,6 +59,8 @@ class ValueRule:
     sum_list: bool = False
     unit_topic: str | None = None
     default: int | None = None
+    unit_path: str | None = None
+    unless: tuple[str, ...] = ()
     kind: QuantityKind = field(init=False)
     factor: Fraction = field(init=False)
     steps: tuple[tuple[str | int, ...], ...] = field(init=False)
@@ -76,10 +80,21 @@ class ValueRule:
         Args:
             payload: Parsed payload.
             unit: What the device said its unit is, if it said so.
+
+        Raises:
+            ValueError: The payload states a unit that cannot be the quantity's.
         """
         number = self._number(payload)
-        if number is None:
+        if number is None or any(
+            _follow(payload, steps_of(path)) is not None for path in self.unless
+        ):
             return None
+        if self.unit_path is not None:
+            said = _follow(payload, steps_of(self.unit_path))
+            if said is not None:
+                unit = said if isinstance(said, str) else ""
+                if unit not in UNITS or UNITS[unit][0] != self.kind.unit:
+                    raise ValueError(f"states a unit that cannot be that of {self.quantity}")
         factor = self.factor if unit is None else self.scale * UNITS[unit][1]
         return to_canonical(self.kind, number, factor)
 
@@ -236,7 +251,10 @@ class Preset:
         quantities: dict[str, int | float] = {}
         for message in rules:
             for rule in message.values:
-                number = rule.value(parsed, said.get(rule.quantity))
+                try:
+                    number = rule.value(parsed, said.get(rule.quantity))
+                except ValueError as fault:
+                    raise BadPayload(topic=topic, problem=str(fault)) from fault
                 if number is not None:
                     quantities[rule.quantity] = number
             self._add_defaults(message, quantities)

@@ -152,7 +152,7 @@ def _value(name: str, row: ValueTable, topic: str, file: str) -> ValueRule:
             f"unit {row.unit!r} does not fit {name}",
             f"use one of {', '.join(units_of(kind))}",
         )
-    for path in row.paths:
+    for path in (*row.paths, *row.unless, *([row.unit_path] if row.unit_path else [])):
         if not is_path(path):
             _refuse(file, place, f"path {path!r} cannot be followed", "write a.b[0].c")
     return ValueRule(
@@ -163,6 +163,8 @@ def _value(name: str, row: ValueTable, topic: str, file: str) -> ValueRule:
         sum_list=row.sum_list,
         unit_topic=row.unit_topic,
         default=row.default,
+        unit_path=row.unit_path,
+        unless=row.unless,
     )
 
 

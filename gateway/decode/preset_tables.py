@@ -23,6 +23,8 @@ class ValueTable(StrictTable, frozen=True, kw_only=True):
     sum_list: bool = False
     unit_topic: _Topic | None = None
     default: Literal[0] | None = None
+    unit_path: Annotated[str, msgspec.Meta(min_length=1, max_length=300)] | None = None
+    unless: Annotated[tuple[str, ...], msgspec.Meta(max_length=8)] = ()
 
 
 class MessageTable(StrictTable, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from gateway.decode.ha_discovery import DISCOVERY_FILTER, Discovery
 from gateway.decode.mqtt_payloads import DEVICE, Preset
+from gateway.decode.quantities import add_derived
 from gateway.errors import BadPayload
 from gateway.meters.reader import inverted, utc_now
 from gateway.meters.source import (
@@ -113,6 +114,9 @@ class _Ear:
         """How it stands; a device that fell silent is failing though nothing said so."""
         period_s = self.listened.preset.period_s
         heard_at = self.health.last_ok_at
+        if heard_at is None and self.discovery is not None and self.discovery.doubts:
+            remedy = "name one of them as topic in gateway.toml"
+            return replace(self.health, last_fault=f"{self.discovery.doubts}; {remedy}")
         if self.health.condition is not MeterCondition.OK or heard_at is None:
             return self.health
         silent_s = (now - heard_at).total_seconds()
@@ -174,10 +178,11 @@ class _Ear:
             if (at - heard_at).total_seconds() <= MEMORY_S_MAX
         }
         terms_now = set(quantities)
-        for name, terms in self.listened.preset.derived.items():
+        derived = (self.discovery or self.listened.preset).derived
+        for name, terms in derived.items():
             if not terms_now.isdisjoint(term for _, term in terms):
                 fresh.pop(name, None)
-                self.listened.preset.complete(fresh)
+                add_derived(fresh, derived)
                 if name in fresh:
                     quantities[name] = fresh[name]
         return quantities

@@ -219,13 +219,81 @@ def test_another_devices_announcement_is_not_taken() -> None:
     assert found.topics == ()
 
 
-def test_two_totals_of_one_device_do_not_take_turns_as_one_counter() -> None:
+def test_of_two_counters_that_claim_one_quantity_neither_is_guessed() -> None:
     found = Discovery(prefix="plug_1")
     found.learn(CONFIG, announce())
-    found.learn(
-        "homeassistant/sensor/plug_1/other/config", announce(value_template="{{ value_json.b }}")
-    )
+    other = "homeassistant/sensor/plug_1/other/config"
+    found.learn(other, announce(value_template="{{ value_json.b }}"))
+    assert found.hear("plugs/1", b'{"energy": 1, "b": 2}') == {}
+    assert found.doubts == "several sensors claim import_wh (energy, other)"
+    found.learn(other, b"")
     assert found.hear("plugs/1", b'{"energy": 1, "b": 2}') == {"import_wh": 1000}
+    assert found.doubts == ""
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_sensor_called_total_is_taken_whichever_comes_first(order: int) -> None:
+    found = Discovery(prefix="plug_1")
+    for name in ("circuit_energy", "total_energy")[::order]:
+        template = f"{{{{ value_json.{name} }}}}"
+        topic = f"homeassistant/sensor/plug_1/{name}/config"
+        found.learn(topic, announce(value_template=template))
+    assert found.hear("plugs/1", b'{"circuit_energy": 1, "total_energy": 2}') == {"import_wh": 2000}
+
+
+@pytest.mark.parametrize(
+    ("name", "device_class", "quantity"),
+    [
+        ("Energy consumed tariff 1", "energy", "import_t1_wh"),
+        ("Energy consumed (tarif 2)", "energy", "import_t2_wh"),
+        ("Energy produced tariff 1", "energy", "export_t1_wh"),
+        ("Energy returned low tariff", "energy", "export_t1_wh"),
+        ("Energy delivered normal tariff", "energy", "import_t2_wh"),
+        ("Phase A energy", "energy", "import_l1_wh"),
+        ("L2 total energy", "energy", "import_l2_wh"),
+        ("Produced energy", "energy", "export_wh"),
+        ("Energy tariff", "energy", None),
+        ("Energy this year", "energy", None),
+        ("Charge session energy", "energy", None),
+        ("L2 power", "power", "power_l2_w"),
+        ("Power phase b", "power", "power_l2_w"),
+        ("Power returned", "power", "power_export_w"),
+        ("Power consumption", "power", "power_import_w"),
+        ("Phase 3 voltage", "voltage", "voltage_l3_v"),
+        ("Voltage L1-L2", "voltage", None),
+        ("Neutral current", "current", "current_n_a"),
+    ],
+)
+def test_a_sensor_is_told_apart_by_its_name(
+    name: str, device_class: str, quantity: str | None
+) -> None:
+    unit = {"energy": "kWh", "power": "kW", "voltage": "V", "current": "A"}[device_class]
+    said = announce(name=name, device_class=device_class, unit_of_measurement=unit)
+    found = discovered_sensor("homeassistant/sensor/plug_1/x/config", said)
+    assert (found and found.quantity) == quantity
+
+
+def test_tariffs_and_directions_a_device_announces_are_summed() -> None:
+    found = Discovery(prefix="p1")
+    for name, device_class, unit in (
+        ("consumed_tariff_1", "energy", "kWh"),
+        ("consumed_tariff_2", "energy", "kWh"),
+        ("power_returned", "power", "W"),
+        ("power_delivered_consumption", "power", "W"),
+    ):
+        config = announce(
+            name=name.replace("_", " "),
+            state_topic=f"p1/{name}",
+            device_class=device_class,
+            unit_of_measurement=unit,
+            value_template=None,
+        )
+        found.learn(f"homeassistant/sensor/p1/{name}/config", config)
+    assert dict(found.derived) == {
+        "import_wh": ((1, "import_t1_wh"), (1, "import_t2_wh")),
+        "power_w": ((1, "power_import_w"), (-1, "power_export_w")),
+    }
+    assert found.hear("p1/consumed_tariff_2", b"2.5") == {"import_t2_wh": 2500}
 
 
 @pytest.mark.parametrize(
@@ -283,3 +351,84 @@ def test_a_three_phase_list_without_import_active_is_read_at_total() -> None:
     found = load_preset("tasmota_energy_3phase").decode("tele/plug/SENSOR", payload)
     assert found["import_wh"] == 7500
     assert found["import_l2_wh"] == 2500
+
+
+# Tasmota issues 17178 (one phase feeds in) and 17671 (SDM630): payloads as sent.
+NET_TOTAL = (
+    b'{"ENERGY":{"Total":0.00627,"ExportActive":[0.02465,0.00001,0.00001],"Power":[-0.2,0.0,0.0]}}'
+)
+BOTH_WAYS = (
+    b'{"ENERGY":{"Total":16647.947,"ExportActive":[1508.370,1929.488,1696.624],'
+    b'"Power":[-172.594,-8.608,-70.458],"ImportActive":[4392.588,2795.954,4301.033]}}'
+)
+
+
+@pytest.mark.parametrize("preset", ["tasmota_energy", "tasmota_energy_3phase"])
+def test_a_total_that_is_net_or_gross_never_passes_for_import(preset: str) -> None:
+    net = load_preset(preset).decode("tele/x/SENSOR", NET_TOTAL)
+    assert not any(name.startswith("import") for name in net)
+    assert net["export_wh"] == 25
+    both = load_preset(preset).decode("tele/x/SENSOR", BOTH_WAYS)
+    assert both["import_wh"] == 11_489_575
+    assert both["export_wh"] == 5_134_482
+    assert both["power_w"] == -251.66
+
+
+@pytest.mark.parametrize(
+    "meter",
+    [
+        '"":{"Total_in":2173.5,"Total_out":349.3,"Power_curr":-136.39}',
+        '"DWS74":{"Total":2173.5,"TotalOut":349.3,"Power":-136.39,"Server_id":"0a01454d48"}',
+        '"SML":{"ImportActive":2173.5,"ExportActive":349.3,"Power":-136.39,"Meter_id":"0a01"}',
+        '"MT631":{"total_kwh":2173.5,"export_total_kwh":349.3,"curr_w":-136.39,"meter_number":"1"}',
+    ],
+)
+def test_a_meter_read_by_sml_under_the_names_users_gave(meter: str) -> None:
+    payload = f'{{"Time":"2023-02-28T11:41:19",{meter}}}'.encode()
+    out = load_preset("tasmota_sml").decode("tele/x/SENSOR", payload)
+    assert out == {"import_wh": 2_173_500, "export_wh": 349_300, "power_w": -136.39}
+
+
+def glow(unit: object) -> bytes:
+    counter = {"cumulative": 2713.5, "units": unit, "mpan": "2000012345678", "supplier": "x"}
+    return json.dumps({"electricitymeter": {"energy": {"import": counter}}}).encode()
+
+
+def test_a_unit_within_the_message_is_heeded_and_a_wrong_one_refused() -> None:
+    preset, topic = load_preset("glow_cad"), "glow/4C1234567890/SENSOR/electricitymeter"
+    assert preset.decode(topic, glow("kWh")) == {"import_wh": 2_713_500}
+    assert preset.decode(topic, glow("Wh")) == {"import_wh": 2714}
+    assert preset.decode(topic, glow(None)) == {"import_wh": 2_713_500}
+    for unit in ("m3", "kW", 7, ["kWh"]):
+        with pytest.raises(BadPayload, match="cannot be that of import_wh") as fault:
+            preset.decode(topic, glow(unit))
+        assert "2000012345678" not in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("preset", "topic", "payload", "answer"),
+    [
+        (
+            "home_assistant_statestream",
+            "ha/sensor/grid_import_energy/unit_of_measurement",
+            '"MWh"',
+            {"units": {"import_wh": "MWh"}},
+        ),
+        ("tasmota_energy", "tele/x/LWT", "Online", {}),
+    ],
+)
+def test_the_decode_command_knows_topics_that_carry_no_reading(
+    preset: str, topic: str, payload: str, answer: dict[str, object]
+) -> None:
+    arguments = ["decode", "mqtt", "--preset", preset, "--topic", topic, "--json"]
+    ran = CliRunner().invoke(app, arguments, input=payload)
+    assert ran.exit_code == 0, ran.output
+    assert json.loads(ran.stdout) == {"preset": preset, "quantities": {}} | answer
+
+
+def test_a_preset_with_many_topics_is_refused_in_one_short_line() -> None:
+    arguments = ["decode", "mqtt", "--preset", "dsmr_reader_split", "--topic", "x/y", "--json"]
+    ran = CliRunner().invoke(app, arguments, input="1")
+    assert ran.exit_code == 2
+    assert " more" in ran.stderr
+    assert len(ran.stderr) < 500
