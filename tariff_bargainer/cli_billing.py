@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -97,6 +98,26 @@ def catalogue_command(
         print(f"    {shown['source']}, {shown['source_date']}")
 
 
+TimezoneOption = Annotated[
+    str | None,
+    typer.Option(
+        help="IANA zone of the tariff's clock, in place of the file's own; also the clock of load "
+        "times that have no offset."
+    ),
+]
+SystemPeakOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Instant of a system peak for coincident demand, such as "
+        "2018-07-05T17:00-06:00; give it once for each peak, in place of the file's own."
+    ),
+]
+PowerFactorOption = Annotated[
+    str | None,
+    typer.Option(help="Active by apparent power, such as 0.95, for URDB prices per kVA or kvar."),
+]
+
+
 def bill_command(
     tariff: Annotated[
         list[Path],
@@ -108,10 +129,7 @@ def bill_command(
         Path,
         typer.Option(help="CSV: interval_start, import_wh|kwh|kw, optional export_wh|kwh|kw."),
     ],
-    timezone: Annotated[
-        str | None,
-        typer.Option(help="IANA zone of the tariff's clock; replaces the one in the file."),
-    ] = None,
+    timezone: TimezoneOption = None,
     format_: Annotated[TariffFormat, typer.Option("--format", help="Form of the tariff file.")] = (
         TariffFormat.TOML
     ),
@@ -135,19 +153,8 @@ def bill_command(
     condition: Annotated[
         list[str] | None, typer.Option(help="A discount's condition that is met.")
     ] = None,
-    system_peak: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Instant of a system peak for coincident demand, such as "
-            "2018-07-05T17:00-06:00; give it once for each peak, in place of the file's own."
-        ),
-    ] = None,
-    power_factor: Annotated[
-        str | None,
-        typer.Option(
-            help="Active by apparent power, such as 0.95, for URDB prices per kVA or kvar."
-        ),
-    ] = None,
+    system_peak: SystemPeakOption = None,
+    power_factor: PowerFactorOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Price a load file under a tariff: annual and monthly totals by component.
@@ -155,7 +162,7 @@ def bill_command(
     The total is energy + demand + fixed + minimum + discount + tax - export_credit.
     """
     from tariff_bargainer.billing.contract import bill_versions
-    from tariff_bargainer.profiles.load_csv import read_load_csv
+    from tariff_bargainer.profiles.load_csv import read_load_csv_on_clock
 
     peaks = [_instant(text) for text in system_peak or ()]
     factor = _power_factor(power_factor, format_)
@@ -164,15 +171,20 @@ def bill_command(
         with one_line_errors(path):
             versions.append(load_tariff(path, format_, timezone, peaks, factor))
     series = _price_series(index)
-    registers = _registers(register_)
+    registers = _registers(register_, timezone)
     with one_line_errors(load):
+        profile, local = read_load_csv_on_clock(load, timezone)
         made = bill_versions(
-            read_load_csv(load),
+            profile,
             versions,
             metering=metering.value if metering else None,
             registers=registers,
             index=series,
             conditions=frozenset(condition or ()),
+        )
+    if local:
+        made = replace(
+            made, notes=(*made.notes, f"times of the load are on the clock of {timezone}")
         )
     if as_json:
         print(json.dumps(made.as_json(), indent=2))
@@ -191,14 +203,16 @@ def _price_series(pairs: list[str] | None) -> "dict[str, IndexSeries]":
     return series
 
 
-def _registers(pairs: list[str] | None) -> "dict[str, LoadProfile | None]":
+def _registers(pairs: list[str] | None, timezone: str | None) -> "dict[str, LoadProfile | None]":
     """Read the loads of further meter registers by name."""
-    from tariff_bargainer.profiles.load_csv import read_load_csv
+    from tariff_bargainer.profiles.load_csv import read_load_csv_on_clock
 
     registers = {}
     for name, path in named_files(pairs, "--register"):
         with one_line_errors(path):
-            registers[name] = None if str(path) == "none" else read_load_csv(path)
+            registers[name] = (
+                None if str(path) == "none" else read_load_csv_on_clock(path, timezone)[0]
+            )
     return registers
 
 
@@ -266,8 +280,6 @@ def load_tariff(
         TariffFileError: The file breaks its form.
         UnsupportedRate: The rate cannot be represented.
     """
-    from dataclasses import replace
-
     from tariff_bargainer.errors import TariffFileError
     from tariff_bargainer.tariffs.catalogue_index import catalogue_tariff
     from tariff_bargainer.tariffs.open_energy_tariffs import parse_open_energy_tariffs

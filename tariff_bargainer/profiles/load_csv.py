@@ -5,9 +5,10 @@ interval_start,import_kwh,export_kwh
 2018-01-01T00:00:00-07:00,0.412,0
 ```
 
-`interval_start` is ISO 8601 with its offset, so clock changes are unambiguous. There is exactly one
-import column and at most one export column, each in Wh, kWh or (average) kW. An empty cell is a
-missing measurement; a missing row is refused.
+`interval_start` is ISO 8601 with its offset, so clock changes are unambiguous; times without offset
+are read only on the clock of a zone that the caller names. There is exactly one import column and at
+most one export column, each in Wh, kWh or (average) kW. An empty cell is a missing measurement; a
+missing row is refused. Files as pandas writes them and Octopus Energy hands them out are read too.
 """
 
 from collections.abc import Iterable
@@ -17,8 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from tariff_bargainer.errors import InvalidProfile, LoadFileError
+from tariff_bargainer.profiles.csv_starts import START_COLUMN
 from tariff_bargainer.profiles.intervals import ENERGY_WH_MAX, Energy, LoadProfile
 from tariff_bargainer.profiles.regular_csv import (
+    LEFT_OUT,
     RegularSeries,
     parse_regular_csv,
     read_regular_csv,
@@ -26,25 +29,57 @@ from tariff_bargainer.profiles.regular_csv import (
 
 UNITS = ("wh", "kwh", "kw")
 COLUMNS = tuple(f"{way}_{unit}" for way in ("import", "export") for unit in UNITS)
+OTHER_NAMES = {
+    "": START_COLUMN,
+    "timestamp": START_COLUMN,
+    "datetime": START_COLUMN,
+    "start": START_COLUMN,
+    "consumption (kwh)": "import_kwh",
+    "end": LEFT_OUT,
+    "interval_end": LEFT_OUT,
+    "estimated cost inc. tax (p)": LEFT_OUT,
+    "standing charge inc. tax (p)": LEFT_OUT,
+}
+"""Names in files of others: an unnamed index or a named one of pandas, and Octopus Energy's."""
 WHOLE_UPTO = 2.0**53
 
 
 def read_load_csv(path: Path) -> LoadProfile:
-    """Read a load file.
+    """Read a load file whose times have their offset.
 
     Raises:
         LoadFileError: The file cannot be read as one regular series; names line and remedy.
     """
-    return _profile(read_regular_csv(path, COLUMNS, negative=False))
+    return read_load_csv_on_clock(path, None)[0]
 
 
-def parse_load_csv(lines: Iterable[str]) -> LoadProfile:
+def read_load_csv_on_clock(path: Path, timezone: str | None) -> tuple[LoadProfile, bool]:
+    """Read a load file, and say whether its times were read on the clock of the zone.
+
+    Args:
+        path: The file.
+        timezone: Zone on whose clock times without offset are; None refuses such times.
+
+    Raises:
+        LoadFileError: The file cannot be read as one regular series; names line and remedy.
+    """
+    rows = read_regular_csv(
+        path, COLUMNS, negative=False, other_names=OTHER_NAMES, timezone=timezone
+    )
+    return _profile(rows), rows.local
+
+
+def parse_load_csv(lines: Iterable[str], *, timezone: str | None = None) -> LoadProfile:
     """Parse the lines of a load file.
 
     Raises:
         LoadFileError: The lines are not one regular series.
     """
-    return _profile(parse_regular_csv(lines, COLUMNS, negative=False))
+    return _profile(
+        parse_regular_csv(
+            lines, COLUMNS, negative=False, other_names=OTHER_NAMES, timezone=timezone
+        )
+    )
 
 
 def _profile(rows: RegularSeries) -> LoadProfile:

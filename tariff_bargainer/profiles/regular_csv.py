@@ -1,17 +1,20 @@
 """Reading a CSV of one regular series, strictly and with the line of every fault."""
 
 import csv
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from itertools import chain
 from math import isfinite
 from pathlib import Path
 
 from tariff_bargainer.errors import LoadFileError
+from tariff_bargainer.profiles.calendar import zone
+from tariff_bargainer.profiles.csv_starts import START_COLUMN, StartColumn
 
 FILE_BYTES_MAX = 256_000_000
 ROWS_MAX = 3_000_000
-START_COLUMN = "interval_start"
+LEFT_OUT = "(not read)"
+"""What another name of a column may stand for: a column that is not read."""
 
 
 @dataclass(slots=True)
@@ -21,10 +24,12 @@ class RegularSeries:
     Attributes:
         starts_s: Starts of the intervals [s since 1970].
         columns: Numbers by column; NaN where a cell is empty.
+        local: Whether the file's times have no offset and were read on the clock of a zone.
     """
 
     starts_s: list[int] = field(default_factory=list)
     columns: dict[str, list[float]] = field(default_factory=dict)
+    local: bool = False
 
     @property
     def step_s(self) -> int:
@@ -32,13 +37,25 @@ class RegularSeries:
         return self.starts_s[1] - self.starts_s[0]
 
 
-def read_regular_csv(path: Path, known: Collection[str], *, negative: bool) -> RegularSeries:
+def read_regular_csv(
+    path: Path,
+    known: Collection[str],
+    *,
+    negative: bool,
+    other_names: Mapping[str, str] | None = None,
+    timezone: str | None = None,
+) -> RegularSeries:
     """Read a file with `interval_start` and columns of numbers.
+
+    Columns are separated by commas, or by semicolons or tabs; then numbers may have a decimal
+    comma.
 
     Args:
         path: The file.
         known: Names of the columns it may have beside `interval_start`.
         negative: Whether numbers below zero make sense.
+        other_names: What other names of columns stand for; `LEFT_OUT` for one that is not read.
+        timezone: Zone on whose clock times without offset are; None refuses such times.
 
     Raises:
         LoadFileError: The file cannot be read as one regular series; names line and remedy.
@@ -51,7 +68,9 @@ def read_regular_csv(path: Path, known: Collection[str], *, negative: bool) -> R
                 remedy=f"give at most {FILE_BYTES_MAX}, for instance one year at a time",
             )
         with path.open(encoding="utf-8-sig", newline="") as lines:
-            return parse_regular_csv(lines, known, negative=negative)
+            return parse_regular_csv(
+                lines, known, negative=negative, other_names=other_names, timezone=timezone
+            )
     except OSError as unreadable:
         raise LoadFileError(
             problem=f"the file cannot be read ({unreadable.strerror})", remedy="check the path"
@@ -63,17 +82,26 @@ def read_regular_csv(path: Path, known: Collection[str], *, negative: bool) -> R
 
 
 def parse_regular_csv(
-    lines: Iterable[str], known: Collection[str], *, negative: bool
+    lines: Iterable[str],
+    known: Collection[str],
+    *,
+    negative: bool,
+    other_names: Mapping[str, str] | None = None,
+    timezone: str | None = None,
 ) -> RegularSeries:
     """Parse the lines of such a file.
 
     Raises:
         LoadFileError: The lines are not one regular series.
     """
-    reader = csv.reader(lines, strict=True)
+    every = iter(lines)
+    first = next(every, "")
+    separator = _separator(first)
+    reader = csv.reader(chain([first], every), strict=True, delimiter=separator)
+    starts = StartColumn(zone(timezone) if timezone else None, timezone or "")
     try:
         header = [name.strip().lower() for name in next(reader, [])]
-        positions = _positions(header, known)
+        positions = _positions(_own_names(header, other_names or {}), known)
         rows = RegularSeries(columns={name: [] for name in positions if name != START_COLUMN})
         for line, cells in _numbered(reader):
             if len(cells) != len(header):
@@ -82,18 +110,37 @@ def parse_regular_csv(
                     problem=f"{len(cells)} cells instead of {len(header)}",
                     remedy="complete the row",
                 )
-            _take_start(rows, line, cells[positions[START_COLUMN]].strip())
+            starts.take(cells[positions[START_COLUMN]].strip(), line)
             for name, values in rows.columns.items():
-                values.append(_number(line, name, cells[positions[name]].strip(), negative))
+                cell = cells[positions[name]].strip()
+                if separator != ",":
+                    cell = cell.replace(",", ".")
+                values.append(_number(line, name, cell, negative))
     except csv.Error as broken:
         raise LoadFileError(
             line=reader.line_num, problem=f"the line is not CSV ({broken})", remedy="correct it"
         ) from None
-    if len(rows.starts_s) < 2:
+    if len(starts.starts_s) < 2:
         raise LoadFileError(
             problem="one row does not tell the step", remedy="give two rows or more"
         )
+    rows.starts_s, rows.local = starts.starts_s, starts.local
     return rows
+
+
+def _separator(header: str) -> str:
+    """Find what separates columns; a header with a comma is separated by commas."""
+    return next((mark for mark in (",", ";", "\t") if mark in header), ",")
+
+
+def _own_names(header: list[str], other_names: Mapping[str, str]) -> list[str]:
+    """Put a header into the names used here; one whose own name stands there too is kept."""
+    if not any(header):
+        return header
+    return [
+        other_names[name] if name in other_names and other_names[name] not in header else name
+        for name in header
+    ]
 
 
 def _numbered(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
@@ -111,12 +158,6 @@ def _numbered(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
 
 def _positions(header: list[str], known: Collection[str]) -> dict[str, int]:
     if START_COLUMN not in header:
-        if len(header) == 1 and header[0].count(";") + header[0].count("\t"):
-            raise LoadFileError(
-                line=1,
-                problem="the columns are not separated by commas",
-                remedy="save it with commas between columns and decimal points in numbers",
-            )
         if not any(header):
             raise LoadFileError(
                 line=1, problem="no header", remedy=f"begin with {START_COLUMN},{next(iter(known))}"
@@ -129,6 +170,8 @@ def _positions(header: list[str], known: Collection[str]) -> dict[str, int]:
         )
     positions: dict[str, int] = {}
     for position, name in enumerate(header):
+        if name == LEFT_OUT:
+            continue
         if name != START_COLUMN and name not in known:
             raise LoadFileError(
                 line=1,
@@ -141,54 +184,6 @@ def _positions(header: list[str], known: Collection[str]) -> dict[str, int]:
             )
         positions[name] = position
     return positions
-
-
-def _take_start(rows: RegularSeries, line: int, text: str) -> None:
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        raise LoadFileError(
-            line=line,
-            problem=f"{START_COLUMN} is {text!r}, no ISO 8601 time",
-            remedy="write it as 2018-01-01T00:00:00-07:00",
-        ) from None
-    if instant.tzinfo is None:
-        raise LoadFileError(
-            line=line,
-            problem=f"{START_COLUMN} {text!r} has no offset from UTC",
-            remedy="write the offset, as in 2018-01-01T00:00:00-07:00",
-        )
-    seconds = instant.timestamp()
-    if seconds != int(seconds):
-        raise LoadFileError(
-            line=line, problem=f"{text!r} has a fraction of a second", remedy="use whole seconds"
-        )
-    starts = rows.starts_s
-    if starts:
-        _check_step(starts, int(seconds), line, text)
-    starts.append(int(seconds))
-
-
-def _check_step(starts: list[int], start_s: int, line: int, text: str) -> None:
-    step_s = start_s - starts[-1]
-    if step_s == 0:
-        raise LoadFileError(
-            line=line, problem=f"{text} stands twice in a row", remedy="keep one of the two rows"
-        )
-    if step_s < 0:
-        raise LoadFileError(
-            line=line,
-            problem=f"{text} is before the row above it",
-            remedy="sort the rows by time, and check the offsets around clock changes",
-        )
-    expected_s = starts[1] - starts[0] if len(starts) > 1 else step_s
-    if step_s != expected_s:
-        more = "a gap" if step_s > expected_s else "an irregular step"
-        raise LoadFileError(
-            line=line,
-            problem=f"{more} before {text}: {step_s} s instead of {expected_s} s",
-            remedy="write a row for every interval, with an empty cell where nothing was measured",
-        )
 
 
 def _number(line: int, name: str, text: str, negative: bool) -> float:

@@ -149,6 +149,20 @@ def test_a_power_factor_comes_with_the_command(tmp_path: Path, day_load: Path) -
     assert "only a URDB rate" in beside.stderr
 
 
+def test_a_load_without_offsets_is_read_on_the_clock_of_the_zone_and_told(tmp_path: Path) -> None:
+    tariff, load = tmp_path / "t.toml", tmp_path / "load.csv"
+    tariff.write_text(RULES)
+    load.write_text("timestamp;import_kwh\n2018-01-01 00:00;1,5\n2018-01-01 01:00;2,5\n")
+    without = run("--tariff", tariff, "--load", load)
+    assert without.exit_code == 2
+    assert "no offset" in without.stderr
+    made = run("--tariff", tariff, "--load", load, "--timezone", "Europe/Berlin", "--json")
+    assert json.loads(made.stdout)["annual"]["total"] == "1.00"
+    assert json.loads(made.stdout)["notes"] == [
+        "times of the load are on the clock of Europe/Berlin"
+    ]
+
+
 def test_system_peaks_come_with_the_command(tmp_path: Path, day_load: Path) -> None:
     tariff = tmp_path / "rate.json"
     tariff.write_text(
