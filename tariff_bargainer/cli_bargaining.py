@@ -31,8 +31,9 @@ from tariff_bargainer.cli_bargaining_input import (
 
 def register(app: typer.Typer) -> None:
     """Add the bargaining commands to the app."""
-    from tariff_bargainer import cli_auction, cli_negotiate, cli_profiles, cli_sharing
+    from tariff_bargainer import cli_auction, cli_clean, cli_negotiate, cli_profiles, cli_sharing
 
+    cli_clean.register(app)
     cli_profiles.register(app)
     app.command("compare", epilog=COMPARE_EXAMPLE)(compare_command)
     app.command("floor", epilog=FLOOR_EXAMPLE)(floor_command)

@@ -80,6 +80,10 @@ def zone(timezone: str) -> tzinfo:
     Raises:
         InvalidProfile: No such zone is known.
     """
+    if not isinstance(timezone, str):
+        raise InvalidProfile(
+            f"time zone {timezone!r} is no text; give its name, as 'Europe/Berlin'"
+        )
     fixed = FIXED_OFFSET.fullmatch(timezone)
     if fixed and int(fixed[2]) < 24 and int(fixed[3] or 0) < 60:
         offset = timedelta(hours=int(fixed[2]), minutes=int(fixed[3] or 0))

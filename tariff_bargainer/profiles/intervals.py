@@ -17,6 +17,7 @@ INTERVALS_MAX = 20_000_000
 """Longest series that one profile may hold: 38 years of minutes."""
 
 MICRO_PER_WH = 1_000_000
+MICRO_PER_SECOND = 1_000_000
 ENERGY_WH_MAX = 1e10
 """Largest energy of one interval [Wh]; keeps every sum of a year inside 64 bits of µWh."""
 
@@ -43,6 +44,8 @@ class LoadProfile:
 
     def __post_init__(self) -> None:
         """Refuse what is not a profile, and freeze the arrays."""
+        if not isinstance(self.start, datetime):
+            raise InvalidProfile(f"start is {self.start!r}; give an aware datetime, in UTC")
         if self.start.tzinfo is None:
             raise InvalidProfile("start is naive; give an aware datetime, in UTC")
         object.__setattr__(self, "start", self.start.astimezone(UTC))
@@ -50,7 +53,7 @@ class LoadProfile:
             raise InvalidProfile(
                 f"step_s is {self.step_s}; give a whole number of seconds that divides a day"
             )
-        n_intervals = len(self.import_wh)
+        n_intervals = len(self.import_wh) if np.ndim(self.import_wh) else 0
         if not 0 < n_intervals <= INTERVALS_MAX:
             raise InvalidProfile(
                 f"{n_intervals} intervals; a profile has 1 to {INTERVALS_MAX} of them"
@@ -113,26 +116,56 @@ class LoadProfile:
         Raises:
             InvalidProfile: The index is naive, irregular or too short, or a column is wrong.
         """
-        index = frame.index
-        if not isinstance(index, pd.DatetimeIndex) or index.tz is None:
-            raise InvalidProfile("the index must be a DatetimeIndex with a zone; tz_localize it")
-        if len(index) < 2:
-            raise InvalidProfile("the index needs two rows or more to tell the step")
+        if not isinstance(frame, pd.DataFrame):
+            raise InvalidProfile("this is no DataFrame; give a frame with a column import_wh [Wh]")
+        for column in ("import_wh", "export_wh"):
+            if list(frame.columns).count(column) > 1:
+                raise InvalidProfile(f"the column {column} stands twice; keep one of them")
         if "import_wh" not in frame.columns:
             raise InvalidProfile("the frame has no column import_wh [Wh]; rename or add it")
-        instants = index.tz_convert("UTC").as_unit("us").asi8
-        steps = np.diff(instants)
-        if steps[0] <= 0 or steps[0] % MICRO_PER_WH or (steps != steps[0]).any():
-            raise InvalidProfile(
-                "the index is not regular and rising; reindex it to one step, with NaN in gaps"
-            )
+        start, step_s = start_and_step(frame.index)
         export = frame["export_wh"].to_numpy() if "export_wh" in frame.columns else None
         return cls(
-            start=index[0].to_pydatetime(),
-            step_s=int(steps[0]) // 1_000_000,
+            start=start,
+            step_s=step_s,
             import_wh=frame["import_wh"].to_numpy(),
             export_wh=export,
         )
+
+
+def start_and_step(index: pd.Index) -> tuple[datetime, int]:
+    """Return the first instant and the step [s] of an aware, rising, evenly spaced index.
+
+    Raises:
+        InvalidProfile: It is naive, too short, unsorted, or repeats or skips an interval; names the
+            first place.
+    """
+    if not isinstance(index, pd.DatetimeIndex) or index.tz is None:
+        raise InvalidProfile(
+            "the index must hold aware times, with a zone: use frame.tz_localize('UTC') if they are UTC, "
+            "or tidy_readings for times of a wall clock"
+        )
+    if len(index) < 2:
+        raise InvalidProfile(
+            f"{len(index)} intervals do not tell the step; the index needs two rows or more"
+        )
+    steps = np.diff(index.tz_convert("UTC").as_unit("us").asi8)
+    usual = int(np.sort(steps)[(steps.size - 1) // 2])
+    wrong = np.flatnonzero((steps != usual) | (steps <= 0))
+    if wrong.size:
+        at, step = int(wrong[0]), int(steps[wrong[0]])
+        what = (
+            "runs backwards" if step < 0 else "skips intervals" if step else "repeats an interval"
+        )
+        what = what if step <= 0 or step > usual else "is not evenly spaced"
+        raise InvalidProfile(
+            f"the index {what} after {index[at].isoformat()}; sort it, drop repetitions and "
+            "reindex to one step with NaN in gaps, or let tidy_readings do so"
+        )
+    if usual % MICRO_PER_SECOND:
+        raise InvalidProfile(f"the index steps by {usual / 1e6:g} s; give whole seconds")
+    start: datetime = index[0].to_pydatetime()
+    return start, usual // MICRO_PER_SECOND
 
 
 def _checked(energy: Energy, name: str, n_intervals: int) -> Energy:
@@ -143,10 +176,16 @@ def _checked(energy: Energy, name: str, n_intervals: int) -> Energy:
     if given.dtype.kind not in "iuf":
         raise InvalidProfile(f"{name} is {given.dtype}, not numbers; give energy [Wh]")
     kept: Energy = given.astype(np.float64) if given.dtype.kind == "f" else given.astype(np.int64)
-    if np.isinf(kept).any() or (kept < 0).any() or (kept > ENERGY_WH_MAX).any():
-        raise InvalidProfile(
-            f"{name} has negative, infinite or too large energy; import and export are each "
-            f"positive, at most {ENERGY_WH_MAX:g} Wh per interval, and NaN means missing"
-        )
+    for wrong, what in (
+        (kept < 0, "negative"),
+        (np.isinf(kept), "infinite"),
+        (kept > ENERGY_WH_MAX, "too large"),
+    ):
+        if wrong.any():
+            raise InvalidProfile(
+                f"{name} has {what} energy in {int(wrong.sum())} intervals, first at interval "
+                f"{int(wrong.argmax())}; import and export are each positive, at most "
+                f"{ENERGY_WH_MAX:g} Wh per interval, and NaN means missing"
+            )
     kept.flags.writeable = False
     return kept

@@ -14,13 +14,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from tariff_bargainer.errors import InvalidProfile
 from tariff_bargainer.profiles.calendar import local_calendar
-from tariff_bargainer.profiles.intervals import LoadProfile
+from tariff_bargainer.profiles.intervals import ENERGY_WH_MAX, LoadProfile, start_and_step
 
 MONTHS = 12
 DAY_TYPES = ("weekday", "weekend")
 """Second axis of a typical-day profile; a holiday counts as weekend."""
 HOURS = 24
 CELLS = MONTHS * len(DAY_TYPES) * HOURS
+STACKED_MAX = 1_000_000_000
+"""Most readings that are laid side by side: 8 GB."""
 _HOMES_PER_BLOCK = 256
 """Homes reduced at a time: bounds the working copy to a few hundred megabytes at 15 minutes."""
 _UNDISCLOSED_SHARE = 1.0
@@ -332,6 +334,11 @@ def stack_profiles(profiles: Iterable[LoadProfile]) -> tuple[NDArray[np.float64]
     start = min(home.start for home in homes)
     end = max(home.end for home in homes)
     step = timedelta(seconds=step_s)
+    if len(homes) * ((end - start) // step) > STACKED_MAX:
+        raise InvalidProfile(
+            f"{len(homes)} homes from {start.date()} to {end.date()} make more than {STACKED_MAX:,} "
+            "readings: add them in parts, and check that no home begins in a wrong year"
+        )
     stacked = np.full((len(homes), (end - start) // step), np.nan)
     for number, home in enumerate(homes):
         offset, rest = divmod(home.start - start, step)
@@ -352,23 +359,18 @@ def frame_to_array(frame: pd.DataFrame) -> tuple[NDArray[np.float64], datetime, 
     Raises:
         InvalidProfile: The index is naive, not rising, or not evenly spaced.
     """
-    index = frame.index
-    if not isinstance(index, pd.DatetimeIndex) or index.tz is None:
+    if not isinstance(frame, pd.DataFrame):
+        raise InvalidProfile("this is no DataFrame: give one column of energy [Wh] per home")
+    start, step_s = start_and_step(frame.index)
+    try:
+        energy = frame.to_numpy(dtype=np.float64, na_value=np.nan)
+    except (ValueError, TypeError):
+        # Extension types of numbers came through above, so the first other column is at fault.
+        wrong = next(name for name, kind in frame.dtypes.items() if kind.kind not in "iuf")
         raise InvalidProfile(
-            "the frame's index must hold aware times: use frame.tz_localize('UTC') if they are UTC"
-        )
-    if len(index) < 2:
-        raise InvalidProfile("the frame needs at least two intervals to know their length")
-    starts_ns = index.tz_convert("UTC").as_unit("ns").asi8
-    steps_ns = np.diff(starts_ns)
-    if steps_ns[0] <= 0 or (steps_ns != steps_ns[0]).any():
-        at = int(np.flatnonzero(steps_ns != steps_ns[0])[0]) if steps_ns[0] > 0 else 0
-        raise InvalidProfile(
-            f"the frame's index is not evenly spaced after {index[at].isoformat()}: reindex it, "
-            "leaving NaN where a reading is missing"
-        )
-    start = pd.Timestamp(index[0]).tz_convert("UTC").to_pydatetime()
-    return frame.to_numpy(dtype=np.float64).T, start, int(steps_ns[0] // 1_000_000_000)
+            f"column {wrong!r} holds something else than numbers: give energy [Wh] per home"
+        ) from None
+    return energy.T, start.astimezone(UTC), step_s
 
 
 def _checked(import_wh: ArrayLike, start: datetime, step_s: int) -> NDArray[np.float64]:
@@ -382,7 +384,11 @@ def _checked(import_wh: ArrayLike, start: datetime, step_s: int) -> NDArray[np.f
         raise InvalidProfile(f"the start {start.isoformat()} has no time zone: give aware UTC")
     if step_s <= 0:
         raise InvalidProfile(f"the step must be positive, not {step_s} s")
-    for fault, name in ((np.isinf(energy), "infinite"), (energy < 0, "negative")):
+    for fault, name in (
+        (np.isinf(energy), "infinite"),
+        (energy < 0, "negative"),
+        (energy > ENERGY_WH_MAX, "too large"),
+    ):
         if fault.any():
             home, interval = (int(place[0]) for place in np.nonzero(fault))
             raise InvalidProfile(

@@ -24,7 +24,13 @@ class Fault(StrEnum):
     LONG_GAP = "long_gap"
     NO_ENERGY = "no_energy"
     STUCK = "stuck"
+    SILENT = "silent"
     IMPLAUSIBLE = "implausible"
+    NO_ZONE = "no_zone"
+    CLOCK = "clock"
+    NOT_NUMBERS = "not_numbers"
+    NEGATIVE = "negative"
+    IRREGULAR = "irregular"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +63,11 @@ class Requirements:
         gap_h_max: Longest single gap [h].
         stuck_h_max: Longest run of one same reading above zero [h]; a real home never repeats the
             same watt-hours for so long, a stuck meter does.
+        silent_h_max: Longest run of zeros without export [h]; a fridge alone ends one, so a longer
+            run is a dead meter, or missing readings that were written as zero.
         power_w_max: Highest plausible mean power of one home [W]: three phases at 100 A.
+        mean_w_min: Least plausible mean power over the profile [W]; below, the unit is in doubt.
+        mean_w_max: Highest plausible mean power over the profile [W]: 175 MWh a year.
     """
 
     days_min: int = 364
@@ -65,7 +75,10 @@ class Requirements:
     missing_share_max: float = 0.10
     gap_h_max: float = 7 * 24
     stuck_h_max: float = 48
+    silent_h_max: float = 14 * 24
     power_w_max: float = 69_000
+    mean_w_min: float = 5
+    mean_w_max: float = 20_000
 
 
 def insufficiencies(
@@ -189,6 +202,44 @@ def _reading_reasons(
                 "whether the meter is stuck",
                 intervals=length + 1,
                 first=first,
+            )
+        )
+    exported = np.zeros(len(profile)) if profile.export_wh is None else profile.export_wh
+    start, length = longest_run((energy == 0) & ~missing & ~(exported > 0))
+    if energy.any() and length * profile.step_s > limits.silent_h_max * 3600:
+        first = _at(profile, start)
+        reasons.append(
+            Insufficiency(
+                home=home,
+                fault=Fault.SILENT,
+                text=f"{home}: zero for {length * profile.step_s / 3600:.1f} h from "
+                f"{first.isoformat()}, where a fridge alone would show; check whether the meter was "
+                "dead, or missing readings were written as zero",
+                intervals=length,
+                first=first,
+            )
+        )
+    return [*reasons, *_size_reasons(home, profile, missing, limits)]
+
+
+def _size_reasons(
+    home: str, profile: LoadProfile, missing: NDArray[np.bool_], limits: Requirements
+) -> list[Insufficiency]:
+    reasons = []
+    energy = np.where(missing, 0, profile.import_wh)
+    measured = energy[~missing]
+    mean_w = float(measured.mean()) * 3600 / profile.step_s if measured.size else 0.0
+    if measured.any() and not limits.mean_w_min <= mean_w <= limits.mean_w_max:
+        low = mean_w < limits.mean_w_min
+        reasons.append(
+            Insufficiency(
+                home=home,
+                fault=Fault.IMPLAUSIBLE,
+                text=f"{home}: the mean power is {mean_w:,.3g} W, a home's lies between "
+                f"{limits.mean_w_min:,.0f} and {limits.mean_w_max:,.0f} W; check the unit"
+                + (", kWh may have been read as Wh" if low else ", Wh may have been read as kWh"),
+                intervals=int(measured.size),
+                first=None,
             )
         )
     high = energy * (3600 / profile.step_s) > limits.power_w_max

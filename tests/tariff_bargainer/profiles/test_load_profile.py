@@ -125,13 +125,35 @@ def test_a_naive_or_broken_index_is_refused():
         {"a": [1, 2, 3]},
         index=pd.DatetimeIndex(["2025-01-01T00Z", "2025-01-01T01Z", "2025-01-01T03Z"]),
     )
-    with pytest.raises(InvalidProfile, match="not evenly spaced after 2025-01-01T01"):
+    with pytest.raises(InvalidProfile, match="skips intervals after 2025-01-01T01"):
         frame_to_array(holed)
+
+
+def test_a_frame_that_is_not_of_numbers_names_its_column():
+    index = pd.date_range("2025-01-01", periods=2, freq="h", tz="UTC")
+    with pytest.raises(InvalidProfile, match="column 'b'"):
+        frame_to_array(pd.DataFrame({"a": [1, 2], "b": ["x", "y"]}, index=index))
+    with pytest.raises(InvalidProfile, match="no DataFrame"):
+        group_profile_from_frame(pd.Series([1, 2], index=index))
+
+
+def test_homes_of_different_centuries_are_not_laid_side_by_side():
+    homes = [
+        LoadProfile(start=datetime(year, 1, 1, tzinfo=UTC), step_s=1, import_wh=np.ones(2))
+        for year in (1970, 2025)
+    ]
+    with pytest.raises(InvalidProfile, match="wrong year"):
+        stack_profiles(homes)
 
 
 @pytest.mark.parametrize(
     ("energy", "says"),
-    [([1.0, 2.0], "shape"), ([[1.0, -2.0]], "negative"), ([[np.inf]], "infinite")],
+    [
+        ([1.0, 2.0], "shape"),
+        ([[1.0, -2.0]], "negative"),
+        ([[np.inf]], "infinite"),
+        ([[1e300]], "too large"),
+    ],
 )
 def test_wrong_arrays_are_refused_with_the_place(energy, says):
     with pytest.raises(InvalidProfile, match=says):

@@ -63,6 +63,24 @@ def test_a_stuck_meter_is_found_but_an_empty_home_is_not_stuck():
     assert faults(holiday) == []
 
 
+def test_a_dead_meter_is_silent_for_longer_than_any_fridge():
+    dead = year()
+    dead[100:500] = 0
+    (reason,) = insufficiencies("h1", profile(dead))
+    assert (reason.fault, reason.intervals) == (Fault.SILENT, 400)
+    sunny = LoadProfile(
+        start=START, step_s=3600, import_wh=dead, export_wh=np.where(dead == 0, 900.0, 0.0)
+    )
+    assert insufficiencies("h1", sunny) == []
+
+
+@pytest.mark.parametrize(("factor", "says"), [(1e-3, "kWh may have been read as Wh"), (1e3, "Wh")])
+def test_a_wrong_unit_shows_in_the_mean_power(factor, says):
+    reasons = insufficiencies("h1", profile(year() * factor))
+    assert {reason.fault for reason in reasons} == {Fault.IMPLAUSIBLE}
+    assert says in reasons[0].text
+
+
 def test_zero_all_year_is_no_energy():
     assert faults(np.zeros(8760)) == [Fault.NO_ENERGY]
 
