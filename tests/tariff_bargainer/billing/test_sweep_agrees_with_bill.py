@@ -121,6 +121,10 @@ RULES = [
 ]
 
 
+compiling = pytest.mark.xdist_group("compiling")
+"""Numba takes half a minute of a processor to compile; one worker does it for all."""
+
+
 def test_every_kind_of_rule_in_a_zone_with_clock_changes() -> None:
     homes = portfolio(4, solar=False)
     tariffs = [tariff(rules, "America/Denver") for rules in RULES]
@@ -139,6 +143,7 @@ def test_spot_prices() -> None:
 
 
 @pytest.mark.slow
+@compiling
 @pytest.mark.parametrize("steps", [1, 4])
 def test_compiled_kernels_give_the_same_bits(steps: int) -> None:
     homes = portfolio(steps, solar=True)
@@ -155,6 +160,7 @@ def test_compiled_kernels_give_the_same_bits(steps: int) -> None:
 
 
 @pytest.mark.slow
+@compiling
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("step_s", "slot"), [(900, 60), (900, 30), (1800, 60), (300, 60)])
 def test_compiled_reductions_give_the_same_bits(dtype: type, step_s: int, slot: int) -> None:
