@@ -214,8 +214,7 @@ class _Run:
     def notes(self) -> list[str]:
         coarse = [coarse_window(self.main, charge) for charge in self.tariff.demand]
         coarse += [unknown_peaks(self.main, charge, self.tariff) for charge in self.tariff.demand]
-        unpriced = (f"not in the bill: {remark}" for remark in self.tariff.remarks)
-        return [note for note in (*coarse, *unpriced) if note]
+        return [note for note in (*coarse, *self.tariff.remarks) if note]
 
     def register(self, name: str) -> MeteredEnergy | None:
         if not name:

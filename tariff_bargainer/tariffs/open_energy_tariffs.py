@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from tariff_bargainer.errors import UnsupportedRate
 from tariff_bargainer.profiles.calendar import DAY_KINDS, MINUTES_PER_DAY, WEEKDAYS, WEEKEND
+from tariff_bargainer.tariffs.foreign_fields import told_by
 from tariff_bargainer.tariffs.json_text import parse_json
 from tariff_bargainer.tariffs.schedule import ALL_MONTHS, Window
 from tariff_bargainer.tariffs.strict_table import StrictTable
@@ -44,18 +45,19 @@ def parse_open_energy_tariffs(text: str, *, timezone: str | None = None) -> Tari
         raise UnsupportedRate(
             field="tariff.demand", problem="the schema does not say the averaging time"
         )
-    tariff = Tariff(
-        name=meta.text("plan"),
-        currency=meta.text("currency"),
-        timezone=timezone or meta.text("timezone"),
-        supplier=meta.text("provider", ""),
-        source=_source(meta),
-        energy=(imported, *_controlled_loads(body)),
-        export=() if export is None else (export,),
-        standing=_supply(body),
-        metering="none" if export is None else "net-billing",
-        effective_from=body.optional_day("validFrom"),
-    )
+    with told_by({"energy[0]": "tariff.import.schedule", "export[0]": "tariff.export.schedule"}):
+        tariff = Tariff(
+            name=meta.text("plan"),
+            currency=meta.text("currency"),
+            timezone=timezone or meta.text("timezone"),
+            supplier=meta.text("provider", ""),
+            source=_source(meta),
+            energy=(imported, *_controlled_loads(body)),
+            export=() if export is None else (export,),
+            standing=_supply(body),
+            metering="none" if export is None else "net-billing",
+            effective_from=body.optional_day("validFrom"),
+        )
     body.take("kind")
     body.close()
     top.close()

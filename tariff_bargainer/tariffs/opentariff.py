@@ -12,6 +12,7 @@ from typing import Any
 
 from tariff_bargainer.errors import TariffFileError, UnsupportedRate
 from tariff_bargainer.profiles.calendar import DAY_KINDS, MINUTES_PER_DAY
+from tariff_bargainer.tariffs.foreign_fields import told_by
 from tariff_bargainer.tariffs.json_text import parse_json
 from tariff_bargainer.tariffs.schedule import ALL_MONTHS, Window
 from tariff_bargainer.tariffs.strict_table import StrictTable
@@ -26,6 +27,8 @@ NOT_REPRESENTED = {
     "type_of_use": "what energy is used for is not metered here",
 }
 WINDOW_FIELDS = ("time_from", "time_to", "day_from", "day_to", "month_from", "month_to")
+BAND_FIELDS = ("max_consumption", "min_consumption")
+HOME_FIELDS = ("tcr_band", "tcrbandtype", "line_loss")
 DATED_FIELDS = ("datetime_from", "datetime_to", "consumption_from", "consumption_to")
 
 
@@ -54,18 +57,19 @@ def parse_opentariff(text: str, *, timezone: str = UK_ZONE) -> Tariff:
     _refuse_gas(table)
     imported, exported = _rates(table)
     standing = _standing(table)
-    tariff = Tariff(
-        name=name,
-        currency="GBP",
-        timezone=timezone,
-        supplier=supplier,
-        source="OpenTariff file",
-        energy=imported,
-        export=exported,
-        standing=standing,
-        metering="net-billing" if exported else "none",
-        remarks=_remarks(table),
-    )
+    with told_by({"energy": "rates", "export": "rates"}):
+        tariff = Tariff(
+            name=name,
+            currency="GBP",
+            timezone=timezone,
+            supplier=supplier,
+            source="OpenTariff file",
+            energy=imported,
+            export=exported,
+            standing=standing,
+            metering="net-billing" if exported else "none",
+            remarks=_remarks(table),
+        )
     for known in ("dno_region", "payment_method", "rate_type", "contract_length_months"):
         table.take(known)
     for dated in ("contract_end_date", "on_supply_from", "on_supply_to", "annual_cost"):
@@ -157,27 +161,34 @@ def _range(first: Any, last: Any, known: Any, place: str) -> tuple[int, ...]:
 
 
 def _standing(table: StrictTable) -> tuple[StandingCharge, ...]:
-    amounts = []
-    for entry in table.tables("standing_charges"):
+    """Read the standing charges of electricity, which add up.
+
+    Source: OpenTariff's own calculation takes every charge without a band of consumption.
+    """
+    charges = []
+    for number, entry in enumerate(table.tables("standing_charges")):
         amount = entry.decimal("standing_charge")
         fuel = entry.text("fuel")
-        banded = [
-            field
-            for field in ("tcr_band", "tcrbandtype", "max_consumption", "min_consumption",
-                          "line_loss")
-            if entry.take(field) is not None
-        ]  # fmt: skip
+        bands = {field: entry.take(field) for field in BAND_FIELDS}
+        homes = {field: entry.take(field) for field in HOME_FIELDS}
         entry.close()
-        if fuel == "electricity":
-            amounts.append((amount, banded))
-    if len(amounts) > 1:
+        if fuel != "electricity":
+            continue
+        for field, found in bands.items():
+            if found is not None:
+                raise UnsupportedRate(
+                    field=f"standing_charges[{number}].{field}",
+                    problem="a charge that depends on how much is used, over a time not said",
+                )
+        charges.append((amount, any(found is not None for found in homes.values())))
+    if len(charges) > 1 and any(for_some_homes for _, for_some_homes in charges):
         raise UnsupportedRate(
             field="standing_charges",
             problem="several bands, and the form does not say which holds for this home",
         )
     return tuple(
         StandingCharge(name="standing charge", amount=amount / PENCE_PER_POUND, per="day")
-        for amount, _ in amounts
+        for amount, _ in charges
     )
 
 
@@ -185,4 +196,4 @@ def _remarks(table: StrictTable) -> tuple[str, ...]:
     kind, value = table.take("exit_fee_type"), table.take("exit_fee_value")
     if not value:
         return ()
-    return (f"exit fee of {value} ({kind}), whose unit the form does not say",)
+    return (f"not in the bill: exit fee of {value} ({kind}), whose unit the form does not say",)

@@ -353,7 +353,7 @@ class Tariff:
         supplier: Who offers it.
         source: Rate sheet, address or file it was taken from.
         source_date: Day on which it was taken from there, or None.
-        remarks: What the source says in words only, and no bill can therefore contain.
+        remarks: What a reader of its bills must know, such as what the source says in words only.
     """
 
     name: str

@@ -323,17 +323,19 @@ def _remarks(table: StrictTable) -> tuple[str, ...]:
     for key in ATTRIBUTES:
         found = table.take(key)
         if found:
-            remarks.append(f"{key}: {json.dumps(found, default=str)[:400]}")
+            remarks.append(f"not in the bill: {key}: {json.dumps(found, default=str)[:400]}")
     extra = table.optional_decimal("fixedchargeeaaddl")
     if extra:
-        remarks.append(f"fixedchargeeaaddl: {extra} for each meter after the first")
+        remarks.append(
+            f"not in the bill: fixedchargeeaaddl: {extra} for each meter after the first"
+        )
     return tuple(remarks)
 
 
 def _reactive_remark(table: StrictTable) -> tuple[str, ...]:
     remark = (
-        "how much reactive power is free, which demandreactivepowercharge does not say: every "
-        "kvar of a month's peak is billed"
+        "every kvar of a month's peak is billed: demandreactivepowercharge does not say how much "
+        "reactive power is free"
     )
     return () if is_nothing(table.look("demandreactivepowercharge")) else (remark,)
 

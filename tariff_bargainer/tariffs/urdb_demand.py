@@ -219,8 +219,8 @@ def ratchet_remark(table: StrictTable) -> tuple[str, ...]:
     if len(shares) < 2:
         return ()
     remark = (
-        f"a ratchet by the month that is billed: the shares of {OLDER_RATCHET} are read by the "
-        "month of the earlier peak, as the SAM engine reads its own twelve"
+        f"the shares of {OLDER_RATCHET} are read by the month of the earlier peak, as the SAM "
+        "engine reads its own twelve; URDB does not say it"
     )
     return (remark,)
 

@@ -226,7 +226,7 @@ def test_prices_per_kva_and_per_kvar_need_the_power_factor() -> None:
         read_urdb(rate)
     made = bill(load, parse_urdb(json.dumps(rate), timezone=ZONE, power_factor=Decimal("0.8")))
     assert made.monthly[0].amounts.demand == 2 * 3 + 10 * 2 + Decimal("1.5")
-    assert any("every kvar of a month's peak is billed" in note for note in made.notes)
+    assert any("every kvar of a month's peak is billed:" in note for note in made.notes)
     del rate["demandreactivepowercharge"]
     with pytest.raises(UnsupportedRate, match=r"flatdemandunit: .*--power-factor"):
         read_urdb(rate)
@@ -383,9 +383,40 @@ def test_opentariff_gas_and_banded_standing_charges_are_refused() -> None:
     single = {"rate_type": "single_rate", "fuel": "electricity", "unit_rate": 20}
     with pytest.raises(UnsupportedRate, match="fuel_type"):
         parse_opentariff(opentariff([single], fuel_type="gas"))
-    bands = [{"standing_charge": amount, "fuel": "electricity"} for amount in (30, 60)]
+    bands = [
+        {"standing_charge": amount, "fuel": "electricity", "tcr_band": band}
+        for amount, band in ((30, "1"), (60, "2"))
+    ]
     with pytest.raises(UnsupportedRate, match="standing_charges"):
         parse_opentariff(opentariff([single], standing_charges=bands))
+    upto = [{"standing_charge": 30, "fuel": "electricity", "max_consumption": 3000}]
+    with pytest.raises(UnsupportedRate, match=r"standing_charges\[0\].max_consumption"):
+        parse_opentariff(opentariff([single], standing_charges=upto))
+
+
+def test_opentariff_standing_charges_of_one_fuel_add_up() -> None:
+    single = {"rate_type": "single_rate", "fuel": "electricity", "unit_rate": 20}
+    both = [{"standing_charge": amount, "fuel": "electricity"} for amount in (30, 12.5)]
+    gas = {"standing_charge": 99, "fuel": "gas", "max_consumption": 5}
+    tariff = parse_opentariff(opentariff([single], standing_charges=[*both, gas]))
+    made = bill(flat_profile("2024-01-01T00:00:00+00:00", 2), tariff)
+    assert amounts(made)["fixed"] == Decimal("0.85")
+
+
+def test_windows_that_overlap_or_leave_time_open_are_told_by_the_forms_own_field() -> None:
+    def static(low: str, high: str) -> dict[str, Any]:
+        return {"rate_type": "time_of_use_static", "fuel": "electricity", "unit_rate": 9,
+                "time_from": low, "time_to": high}  # fmt: skip
+
+    for rates in ([static("00:00", "07:00")], [static("00:00", "07:00"), static("06:00", "00:00")]):
+        with pytest.raises(UnsupportedRate) as caught:
+            parse_opentariff(opentariff(rates))
+        assert caught.value.field == "rates"
+    painted = {"days": "all", "from": "00:00", "to": "07:00", "band": "a"}
+    bands = {"bands": [{"id": "a", "name": "A", "rate": 0.1}], "schedule": [painted]}
+    with pytest.raises(UnsupportedRate) as caught:
+        parse_open_energy_tariffs(plan({"kind": "tou", "import": bands}))
+    assert caught.value.field == "tariff.import.schedule"
 
 
 def plan(body: dict[str, Any]) -> str:
@@ -474,5 +505,5 @@ def test_open_energy_tariffs_gap_in_the_week_is_refused() -> None:
             "schedule": [{"days": "weekday", "from": "00:00", "to": "24:00", "band": "p"}],
         },
     }
-    with pytest.raises(TariffFileError, match="no period covers sat"):
+    with pytest.raises(UnsupportedRate, match="tariff.import.schedule: no period covers sat"):
         parse_open_energy_tariffs(plan(body))
