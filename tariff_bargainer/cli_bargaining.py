@@ -192,9 +192,27 @@ def floor_command(
 
 def savings_command(
     homes: HomesOption,
-    old: OldOption,
-    new: Annotated[Path, typer.Option(help="The billed tariff: one file, or <home>.toml each.")],
+    old: Annotated[
+        list[Path],
+        typer.Option(
+            help="The homes' own tariff as frozen when joining: one file, or a folder with "
+            "<home>.toml; again for each version by effective_from and effective_to."
+        ),
+    ],
+    new: Annotated[
+        list[Path],
+        typer.Option(
+            help="The billed tariff: one file, or <home>.toml each; again for each version."
+        ),
+    ],
     period: Annotated[str, typer.Option(help="Name of the period, such as 2026-03.")],
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the homes' use a year before, to explain the change of bill by price, "
+            "use and both together; never what is paid."
+        ),
+    ] = None,
     spot: SpotOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -202,20 +220,30 @@ def savings_command(
     from tariff_bargainer.savings import monthly_savings, statement_json
 
     group = read_homes(homes)
-    frozen, billed = read_own_tariffs(old, group), read_own_tariffs(new, group)
+    frozen, billed = read_versions(old, group), read_versions(new, group)
+    before = read_homes(reference) if reference else None
     with one_line_errors(homes):
         statement = monthly_savings(
             period,
             group,
             frozen,
             billed,
-            currency=next(iter(billed.values())).currency,
+            currency=next(iter(billed.values()))[0].currency,
+            reference=before,
             index=read_index(spot),
         )
     if as_json:
         print(json.dumps(statement_json(statement)))
         return
     print_savings(statement)
+
+
+def read_versions(
+    places: list[Path], homes: "Mapping[str, LoadProfile]"
+) -> dict[str, list["Tariff"]]:
+    """Read each home's tariff, or its versions by effective dates."""
+    read = [read_own_tariffs(place, homes) for place in places]
+    return {home: [versions[home] for versions in read] for home in homes}
 
 
 def print_savings(statement: "SavingsStatement") -> None:
@@ -239,6 +267,12 @@ def print_savings(statement: "SavingsStatement") -> None:
             statement.saving_minor,
         )
     )
+    for one in together:
+        if one.terms:
+            terms = (one.terms.price_minor, one.terms.usage_minor, one.terms.interaction_minor)
+            words = zip(("by price", "by use", "by both together"), terms, strict=True)
+            told = ", ".join(f"{from_minor(sum_, one.currency):,f} {why}" for why, sum_ in words)
+            print(f"{one.member}: less than in the reference use: {told}")
     print(f"root {statement.root}")
 
 

@@ -278,6 +278,25 @@ def test_savings_carry_their_evidence(street):
     assert all(len(member["evidence"]["result"]) == 64 for member in found["members"])
 
 
+def test_savings_over_a_price_change_and_against_a_reference(street, tmp_path):
+    new, first, second = (tmp_path / f"{name}.toml" for name in ("new", "first", "second"))
+    new.write_text(TARIFF.replace("0.31", "0.279"))
+    first.write_text(TARIFF.replace("\n[[energy]]", "\neffective_to = 2025-02-11\n[[energy]]", 1))
+    second.write_text(
+        TARIFF.replace("\n[[energy]]", "\neffective_from = 2025-02-11\n[[energy]]", 1)
+    )
+    asked = ["savings", "--homes", street / "homes", "--new", new, "--period", "2025"]
+    whole = json.loads(run(*asked, "--old", street / "today.toml", "--json"))
+    split = json.loads(run(*asked, "--old", first, "--old", second, "--json"))
+    assert split["saving_minor"] == pytest.approx(whole["saving_minor"], abs=HOMES)
+    assert "overlap" in run(*asked, "--old", first, "--old", first, code=2)
+    asked += ["--old", street / "today.toml", "--reference", street / "homes"]
+    for member in json.loads(run(*asked, "--json"))["members"]:
+        assert member["terms"]["usage_minor"] == member["terms"]["interaction_minor"] == 0
+        assert member["terms"]["price_minor"] == member["saving_minor"]
+    assert "by price" in run(*asked)
+
+
 def test_archetypes_are_found_on_files(street):
     found = json.loads(
         run(

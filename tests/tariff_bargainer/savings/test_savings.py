@@ -21,6 +21,7 @@ from tariff_bargainer.savings import (
     statement_json,
     true_up,
 )
+from tariff_bargainer.tariffs.tariff_file import parse_tariff
 from tests.tariff_bargainer.bargaining.offer_texts import flat_tariff
 
 JANUARY = datetime(2024, 12, 31, 23, tzinfo=UTC)
@@ -171,7 +172,7 @@ def test_a_price_change_in_mid_month_counts_from_its_day():
     # 10 days at 0.20 and 21 at 0.30, 24 kWh a day.
     assert made.members[0].counterfactual_minor == 4800 + 15_120
     gap = replace(after, effective_from=date(2025, 1, 12))
-    with pytest.raises(MismatchedHomes, match="leave days uncovered"):
+    with pytest.raises(MismatchedHomes, match="no version follows"):
         statement(old_tariffs={**OLD, "a": (before, gap)})
     twice = replace(after, effective_from=date(2025, 1, 10))
     with pytest.raises(MismatchedHomes, match="overlap"):
@@ -185,4 +186,24 @@ def test_equal_versions_bill_like_one_tariff_standing_charge_included():
     )
     split = statement(old_tariffs={**OLD, "a": parts}).members[0]
     whole = statement().members[0]
-    assert abs(split.counterfactual_minor - whole.counterfactual_minor) <= 1
+    assert split.counterfactual_minor == whole.counterfactual_minor
+
+
+def test_a_change_in_mid_month_gives_nobody_the_cheap_block_twice():
+    blocks = parse_tariff(
+        """
+format = "commonwatt-tariff/1"
+name = "blocks"
+currency = "EUR"
+timezone = "Europe/Vienna"
+[[energy]]
+name = "energy"
+tiers = [{ upto_kwh = 310, rate_per_kwh = 0.10 }, { rate_per_kwh = 0.40 }]
+"""
+    )
+    change = date(2025, 1, 11)
+    parts = (replace(blocks, effective_to=change), replace(blocks, effective_from=change))
+    split = statement(old_tariffs={**OLD, "a": parts}).members[0]
+    # 24 kWh a day, 744 in January: 310 kWh at 0.10 and 434 at 0.40, however it is cut.
+    assert split.counterfactual_minor == 3100 + 17_360
+    assert statement(old_tariffs={**OLD, "a": blocks}).members[0].counterfactual_minor == 20_460
