@@ -42,11 +42,11 @@ def make_room(
     wanted = surplus + intervals_max // 20
     merged = dropped = 0
     for step in STEPS:
-        with store.transaction() as connection:
-            freed = _coarsen(connection, step, zone, wanted=wanted - merged)
-        merged += freed
-        if merged >= wanted:
-            break
+        seen: int | None = 0
+        while seen is not None and merged < wanted:
+            with store.transaction() as connection:
+                freed, seen = _coarsen(connection, step, zone, wanted=wanted - merged, after=seen)
+            merged += freed
     if merged < surplus:
         with store.transaction() as connection:
             dropped = _drop(connection, surplus - merged)
@@ -56,12 +56,15 @@ def make_room(
 
 
 def _coarsen(
-    connection: sqlite3.Connection, step: Resolution, zone: ZoneInfo, *, wanted: int
-) -> int:
+    connection: sqlite3.Connection, step: Resolution, zone: ZoneInfo, *, wanted: int, after: int
+) -> tuple[int, int | None]:
+    """Merge among the next rows; how many fewer there are, and how far it looked, if not all."""
     finer = tuple(str(other) for other in Resolution if other.is_finer_than(step))
     marks = ", ".join("?" for _ in finer)
     found = waiting_rows(
-        connection, f"p.resolution IN ({marks}) ORDER BY w.id LIMIT ?", (*finer, ROWS_AT_ONCE * 4)
+        connection,
+        f"w.id > ? AND p.resolution IN ({marks}) ORDER BY w.id LIMIT ?",
+        (after, *finer, ROWS_AT_ONCE),
     )
     ids = {(row.stream, row.permit, row.epoch, row.start): row_id for row_id, row in found}
 
@@ -75,7 +78,7 @@ def _coarsen(
         ledger.count(connection, merged.stream, MERGED, len(group) - 1)
         if freed >= wanted:
             break
-    return freed
+    return freed, found[-1][0] if len(found) == ROWS_AT_ONCE else None
 
 
 def _drop(connection: sqlite3.Connection, amount: int) -> int:

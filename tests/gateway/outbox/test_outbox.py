@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import StateFault
+from gateway.outbox import room as room_module
 from gateway.outbox.figures import figures
 from gateway.outbox.room import make_room
 from gateway.outbox.rows import Commit, Permit, WaitingRow, parts_of, rows_of
@@ -28,6 +29,7 @@ from gateway.wire.errors import MalformedMessage
 from gateway.wire.reading import Purpose, Quality, Quantity, Resolution, StreamKey
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
+MIDNIGHT = datetime(2026, 7, 1, tzinfo=UTC)
 KEY = "0" * 32
 ALL = list(Purpose)
 STREAM = StreamKey(meter="grid", quantity=Quantity.IMPORT_WH, purpose=Purpose.GROUP_TARIFF)
@@ -316,3 +318,21 @@ def test_numbers_rise_over_runs_and_between_processes(tmp_path: Path) -> None:
     drawn.append(again.next_number("sync_counter"))
     again.close()
     assert drawn == sorted(set(drawn))
+
+
+def test_a_limit_far_below_what_waits_makes_everything_coarser_before_anything_is_dropped(
+    store: SqliteOutbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room_module, "ROWS_AT_ONCE", 300)
+    days = 3 * 24 * 60
+    both = [*rows(days, start=MIDNIGHT), *rows(days, stream=OTHER, start=MIDNIGHT)]
+    store.commit(Commit(rows=tuple(sorted(both, key=lambda row: row.start))), generation=0)
+    energy_wh = sum(row.energy_wh for row in both)
+    merged, dropped = make_room(
+        store, intervals_max=1_000, zone=ZoneInfo("UTC"), now=NOW + timedelta(days=4)
+    )
+    assert dropped == 0
+    assert store.waiting() == len(both) - merged <= 1_000
+    with store.reading() as connection:
+        (kept_wh,) = connection.execute("SELECT sum(energy_wh) FROM waiting").fetchone()
+    assert kept_wh == energy_wh
