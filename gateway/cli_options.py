@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -31,6 +32,12 @@ def named_faults(command: Callable[_P, None]) -> Callable[_P, None]:
             command(*args, **kwargs)
         except (GatewayError, WireError) as fault:
             sys.stderr.write(f"error: {fault}\n")
+            raise typer.Exit(2) from fault
+        except sqlite3.Error as fault:
+            sys.stderr.write(
+                f"error: the gateway's state cannot be used ({fault}); check the card and its room; "
+                "`coop-gateway run` saves what can be read of a damaged file\n"
+            )
             raise typer.Exit(2) from fault
 
     return run

@@ -44,6 +44,7 @@ def run(
 ) -> None:
     """Read the meters, keep what the consents allow, send it, and serve the local page."""
     from gateway.daemon import build, run_until_stopped
+    from gateway.parts import mend_state
     from gateway.settings import read_settings
 
     logging.basicConfig(
@@ -54,6 +55,7 @@ def run(
     for noisy in ("httpx", "httpcore", "pymodbus", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     settings, state_dir = read_settings(config)
+    mend_state(state_dir)
     daemon = build(settings, state_dir)
     if daemon.local_secret is not None:
         print(f"local secret: {daemon.local_secret}  (shown once; needed to widen consents)")

@@ -17,12 +17,13 @@ from typing import Protocol
 from gateway.backfill import HoleFiller
 from gateway.clock import Clock, ClockWatch, SystemClock
 from gateway.consent.book import ConsentBook
-from gateway.errors import GatewayError, NotPaired
+from gateway.errors import GatewayError, NotPaired, StateFault
 from gateway.health import LiveMeters, LoopProgress, notify_systemd, watchdog_every_s
 from gateway.identity import Identity, open_identity
 from gateway.meters.source import MeterSource, Sample
 from gateway.metrics import MetricsServer
 from gateway.outbox.room import make_room
+from gateway.outbox.salvage import is_damage
 from gateway.outbox.sqlite import SqliteOutbox, StaleBook
 from gateway.pipeline import Pipeline
 from gateway.ports import CloudLink
@@ -140,6 +141,13 @@ class Daemon:
                 log.warning("the disk takes readings again")
 
     async def _disk_failed(self, fault: sqlite3.Error) -> None:
+        if is_damage(fault):
+            # The next start saves what can be read; waiting here would only fill the memory.
+            raise StateFault(
+                path=str(self.store.path),
+                problem=f"is damaged ({fault})",
+                remedy="start the gateway again, it saves what can be read",
+            ) from fault
         if self.problems.get("disk") is None:
             log.error("the disk takes nothing (%s); readings wait in memory", fault)
         self.problems["disk"] = str(fault)
@@ -204,7 +212,8 @@ class Daemon:
             for task in [ended, *tasks]:
                 task.cancel()
             await asyncio.gather(ended, *tasks, return_exceptions=True)
-            await self.flush()
+            with contextlib.suppress(StateFault):
+                await self.flush()
             if self.pipeline.waiting_in_memory:
                 log.error("stopped with %d intervals unwritten", self.pipeline.waiting_in_memory)
 

@@ -1,19 +1,25 @@
-"""What a single command needs of the gateway's parts, beside a running one."""
+"""What commands need of the gateway's parts: those of a single command, and a state that can be read."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from gateway.clock import ClockWatch
 from gateway.daemon import build_link, build_uplink, clock_of
 from gateway.identity import Identity, open_identity
+from gateway.outbox.salvage import is_damaged, salvage
 from gateway.outbox.sqlite import SqliteOutbox
 from gateway.settings import Settings, read_settings
+from gateway.state_lock import only_one
 from gateway.uplink.exchange import Uplink
 from gateway.uplink.https import HttpsLink
+
+log = logging.getLogger("commonwatt.gateway")
 
 
 @dataclass(slots=True)
@@ -58,3 +64,16 @@ def open_parts(config: Path, *, shows_secret: bool = False) -> Iterator[Parts]:
             uplink=build_uplink(settings, store, identity, watch, link),
             local_secret=secret,
         )
+
+
+def mend_state(state_dir: Path) -> None:
+    """Before the first look at the state: save what can be read of a damaged one.
+
+    Raises:
+        StateFault: Another gateway runs on it, or there is no room for a new file.
+    """
+    if not state_dir.is_dir():
+        return
+    with only_one(state_dir):
+        if is_damaged(state_dir):
+            log.error("%s", salvage(state_dir, now=datetime.now(tz=UTC)))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gateway.errors import StateFault
 from gateway.outbox.reserve import FILE_NAME as RESERVE_FILE
+from gateway.outbox.salvage import overwrite_and_remove
 from gateway.outbox.schema import FILE_NAME
 from gateway.status_socket import FILE_NAME as STATUS_FILE
 
@@ -54,23 +55,9 @@ def purge_state(state_dir: Path) -> list[str]:
         raise StateFault(
             path=str(state_dir), problem="there is no gateway state", remedy="check state_dir"
         )
-    removed: list[str] = []
     with only_one(state_dir):
-        for name in (FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm", *_OURS, RESERVE_FILE):
-            path = state_dir / name
-            if path.exists():
-                _overwrite(path)
-                path.unlink()
-                removed.append(name)
+        files = (FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm", *_OURS, RESERVE_FILE)
+        removed = [name for name in files if overwrite_and_remove(state_dir / name)]
     for name in (LOCK_FILE, STATUS_FILE):
         (state_dir / name).unlink(missing_ok=True)
     return removed
-
-
-def _overwrite(path: Path) -> None:
-    size = path.stat().st_size
-    with path.open("r+b") as file:
-        for _ in range(0, size, 65_536):
-            file.write(b"\0" * 65_536)
-        file.flush()
-        os.fsync(file.fileno())

@@ -157,7 +157,7 @@ def connect(state_dir: Path, *, read_only: bool = False) -> sqlite3.Connection:
         raise StateFault(
             path=str(path),
             problem=f"cannot be used ({fault})",
-            remedy="check the card; move the file away to start afresh, unsent readings are in it",
+            remedy="check the card; `coop-gateway run` saves what can be read of a damaged file",
         ) from fault
     except OSError as fault:
         raise StateFault(
