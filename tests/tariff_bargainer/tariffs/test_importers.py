@@ -505,5 +505,5 @@ def test_open_energy_tariffs_gap_in_the_week_is_refused() -> None:
             "schedule": [{"days": "weekday", "from": "00:00", "to": "24:00", "band": "p"}],
         },
     }
-    with pytest.raises(UnsupportedRate, match="tariff.import.schedule: no period covers sat"):
+    with pytest.raises(UnsupportedRate, match=r"tariff\.import\.schedule: no period covers sat"):
         parse_open_energy_tariffs(plan(body))
