@@ -148,7 +148,9 @@ def run_auction(
         raise NegotiationFault(f"there are more than {BIDS_MAX} bids: split the tender")
     valid, excluded = _sort_out(rules, sealed, opened)
     scored: dict[str, list[tuple[ScoredBid, Offer]]] = {lot.lot_id: [] for lot in rules.lots}
-    for seal, offer in valid:
+    nonces: dict[str, list[str]] = {lot.lot_id: [] for lot in rules.lots}
+    for seal, offer, nonce in valid:
+        nonces[seal.lot_id].append(nonce)
         try:
             cost_minor = book_cost_minor(offer, book, index=index)
         except BargainerError as unpriced:
@@ -167,7 +169,10 @@ def run_auction(
                 offer,
             )
         )
-    lots = tuple(_decide(rules, lot, scored[lot.lot_id], book, index) for lot in rules.lots)
+    lots = tuple(
+        _decide(rules, lot, scored[lot.lot_id], sorted(nonces[lot.lot_id]), book, index)
+        for lot in rules.lots
+    )
     fixed = rules_hash(rules, book)
     left_out = sorted([gone.bidder, gone.lot_id, gone.reason] for gone in excluded)
     seals = sorted([s.bidder, s.lot_id, s.seal, s.received_at.isoformat()] for s in sealed)
@@ -186,7 +191,7 @@ def rules_hash(rules: AuctionRules, book: Sequence[BookEntry]) -> str:
 
 def _sort_out(
     rules: AuctionRules, sealed: Sequence[SealedBid], opened: Sequence[OpenedBid]
-) -> tuple[list[tuple[SealedBid, Offer]], list[ExcludedBid]]:
+) -> tuple[list[tuple[SealedBid, Offer, str]], list[ExcludedBid]]:
     """Match seals with openings, and leave out what came late, was changed or does not fit."""
     lots = {lot.lot_id: lot for lot in rules.lots}
     latest: dict[tuple[str, str], SealedBid] = {}
@@ -213,7 +218,7 @@ def _sort_out(
         else:
             fault = _unfit(lots[seal.lot_id], rules, fitting.offer)
             if not fault:
-                valid.append((seal, fitting.offer))
+                valid.append((seal, fitting.offer, fitting.nonce))
         if fault:
             excluded.append(_excluded(seal, fault))
     told = {(gone.bidder, gone.lot_id) for gone in excluded}
@@ -272,11 +277,14 @@ def _decide(
     rules: AuctionRules,
     lot: Lot,
     scored: list[tuple[ScoredBid, Offer]],
+    nonces: list[str],
     book: Sequence[BookEntry],
     index: Mapping[str, IndexSeries] | None,
 ) -> LotResult:
-    # Equal scores go by seal, which nobody can choose and everybody can check.
-    ranked = sorted(scored, key=lambda pair: (-pair[0].score_minor, pair[0].seal))
+    # Equal scores go by a draw that everybody can check, and nobody can aim at: it hangs on the
+    # nonces of all bidders, which are secret until after the close. A seal alone can be aimed at,
+    # by trying nonces until it comes early.
+    ranked = sorted(scored, key=lambda pair: (-pair[0].score_minor, _hash([nonces, pair[0].seal])))
     ranking = tuple(bid for bid, _ in ranked)
     if not ranking or ranking[0].score_minor < 0:
         return LotResult(

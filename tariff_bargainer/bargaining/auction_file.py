@@ -63,6 +63,17 @@ def read_tender(
     return rules, entries
 
 
+def book_files(path: Path) -> list[str]:
+    """Return the names of the load files that tender rules name, beside the rules.
+
+    Raises:
+        OfferFileError: The rules break the form.
+    """
+    parsed = load_table(read_text(path), form=read_form(path))
+    _, book = strictly(_tender, parsed)
+    return list(dict.fromkeys(name for name, _ in book))
+
+
 def read_bids(path: Path) -> tuple[tuple[SealedBid, ...], tuple[OpenedBid, ...]]:
     """Read seals and opened bids; a bid's text stands inside, or in a file beside.
 

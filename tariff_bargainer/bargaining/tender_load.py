@@ -33,11 +33,29 @@ class TenderLoad:
         why_coarser: Why finer steps may not be, each in a sentence; empty for the finest.
         rows: One per figure: `month` or `season`, `day_type`, `hour` where it has one,
             `energy_kwh` and `hours`.
+        row_of_cell: Which row each of the 576 cells is part of; -1 for cells without hours.
     """
 
     step: str
     why_coarser: tuple[str, ...]
     rows: tuple[dict[str, Any], ...]
+    row_of_cell: NDArray[np.int64]
+
+    def mean_home_wh(
+        self, cells: NDArray[np.int64], *, step_s: int, homes: int
+    ) -> NDArray[np.int64]:
+        """Return the load of a home that uses as much as all do on average [Wh].
+
+        It says no more than the rows do: every interval of a figure holds the same.
+
+        Args:
+            cells: Cell of each interval; see `typical_day_cells`.
+            step_s: Interval length [s].
+            homes: Homes that the rows are a sum over.
+        """
+        mean_wh = np.array([row["energy_kwh"] * 1000 / row["hours"] for row in self.rows])
+        spread: NDArray[np.float64] = mean_wh[self.row_of_cell[cells]] * (step_s / 3600 / homes)
+        return np.rint(spread).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,6 +66,7 @@ class _Folded:
     hours: NDArray[np.float64]
     homes: NDArray[np.int64]
     top_share: NDArray[np.float64]
+    labels: NDArray[np.int64]
 
 
 def finest_load(
@@ -82,7 +101,14 @@ def finest_load(
                 }
                 for at in kept.tolist()
             )
-            return TenderLoad(step=folded.step, why_coarser=tuple(faults), rows=rows)
+            places = np.full(folded.hours.size, -1)
+            places[kept] = np.arange(kept.size)
+            return TenderLoad(
+                step=folded.step,
+                why_coarser=tuple(faults),
+                rows=rows,
+                row_of_cell=places[folded.labels],
+            )
         faults.append(f"{folded.step}: {fault}")
     raise NegotiationFault(
         f"{faults[-1]}: form a larger group, or release a noised profile; nothing was written"
@@ -114,6 +140,7 @@ def _steps(load: TypicalDayProfile, by_home: NDArray[np.float64] | None) -> Iter
         hours=load.hours.ravel(),
         homes=load.homes.ravel(),
         top_share=load.top_share.ravel(),
+        labels=np.arange(CELLS),
     )
     if by_home is None:
         return
@@ -168,4 +195,5 @@ def _fold(
         hours=load.hours.ravel() @ member,
         homes=(energy > 0).sum(axis=0),
         top_share=share,
+        labels=labels,
     )

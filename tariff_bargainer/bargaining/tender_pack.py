@@ -7,19 +7,22 @@ load is below the privacy floor, and makes the load coarser, step by step, until
 import csv
 import json
 from calendar import month_name
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from html import escape
 from io import StringIO
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tariff_bargainer.bargaining.auction_rules import AuctionRules
+from tariff_bargainer.bargaining.auction_rules import AuctionRules, BookEntry
 from tariff_bargainer.bargaining.minor_units import from_minor, money_text
 from tariff_bargainer.bargaining.offer_file import OFFER_FORMAT, TERM_MONTHS_MAX
 from tariff_bargainer.bargaining.tender_load import TenderLoad, finest_load
+from tariff_bargainer.errors import NegotiationFault
 from tariff_bargainer.profiles.load_profile import DAY_TYPES, TypicalDayProfile
 
 FORMAT = "commonwatt-tender-pack/1"
@@ -27,6 +30,9 @@ HOMES_MIN = 100
 """Least homes in any cell of what leaves the cooperative."""
 TOP_SHARE_MAX = 0.15
 """Largest share of one home in any cell."""
+SHAPE_APART_MIN = 0.05
+"""Sum of differences between two loads of unit energy below which they are the same load: rounding
+makes less of it, and a mean over many homes differs from each of them by far more."""
 
 STEP_WORDS = {
     "month-hour": "month, kind of day and hour",
@@ -77,6 +83,7 @@ def make_tender_pack(
     issuer: str,
     home_cells_wh: NDArray[np.float64] | None = None,
     fixed_hash: str = "",
+    period: tuple[datetime, datetime] | None = None,
     homes_min: int = HOMES_MIN,
     top_share_max: float = TOP_SHARE_MAX,
 ) -> TenderPack:
@@ -90,6 +97,7 @@ def make_tender_pack(
             given at the finest step that passes; without, at the finest or not at all.
         fixed_hash: Hash of rules and published load (`auction.rules_hash`), which the result
             repeats, so that a bidder sees that nothing was changed after bids opened.
+        period: First moment of the load and the first one after it, aware.
         homes_min: Least homes in any cell with hours.
         top_share_max: Largest share of one home in any such cell.
 
@@ -123,6 +131,8 @@ def make_tender_pack(
         ],
         "homes": load.homes_total,
         "timezone": load.timezone,
+        "load_from": period[0].isoformat() if period else None,
+        "load_to": period[1].isoformat() if period else None,
         "load_step": released.step,
         "load": rows,
         "rules_hash": fixed_hash,
@@ -131,8 +141,32 @@ def make_tender_pack(
     return TenderPack(
         json_text=json.dumps(facts, indent=1, ensure_ascii=False) + "\n",
         csv_text=_csv(rows),
-        html_text=_html(rules, load, released, issuer, fixed_hash),
+        html_text=_html(rules, load, released, issuer, fixed_hash, period),
     )
+
+
+def require_no_home_alone(book: Sequence[BookEntry], loads_wh: NDArray[np.float64]) -> None:
+    """Refuse a published load that is one home's own, or has its exact shape.
+
+    Args:
+        book: The load that bids are scored on, which is published.
+        loads_wh: Each home's load [Wh], shape (homes, intervals); NaN where it is missing.
+
+    Raises:
+        NegotiationFault: A load of the book is a home's own.
+    """
+    shapes = np.nan_to_num(loads_wh)
+    sums = shapes.sum(axis=1, keepdims=True)
+    shapes = np.divide(shapes, sums, out=np.zeros_like(shapes), where=sums > 0)
+    for number, entry in enumerate(book):
+        wh = np.asarray(entry.profile.import_wh, dtype=np.float64)
+        if wh.size != shapes.shape[1] or not wh.any():
+            continue
+        if np.abs(shapes - wh / wh.sum()).sum(axis=1).min() < SHAPE_APART_MIN:
+            raise NegotiationFault(
+                f"book[{number}] is the load of one home: publish a mean over many, which "
+                "`tariff-bargainer auction book` writes"
+            )
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:
@@ -143,8 +177,20 @@ def _csv(rows: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _time(at: datetime) -> str:
-    return f"{at.day} {at:%B %Y %H:%M %Z}"
+def _time(at: datetime, zone: ZoneInfo) -> str:
+    """A moment on the homes' clock and in UTC, where these differ."""
+    local, utc = at.astimezone(zone), at.astimezone(UTC)
+    there = f"{local.day} {month_name[local.month]} {local:%Y %H:%M %Z}"
+    same = local.utcoffset() == utc.utcoffset()
+    return there if same else f"{there} ({utc.day} {month_name[utc.month]}, {utc:%H:%M} UTC)"
+
+
+def _period(period: tuple[datetime, datetime] | None, zone: ZoneInfo) -> str:
+    if period is None:
+        return "in the period of the profile"
+    first, last = period[0].astimezone(zone), (period[1] - timedelta(seconds=1)).astimezone(zone)
+    days = (f"{one.day} {month_name[one.month]} {one.year}" for one in (first, last))
+    return "from " + " to ".join(days)
 
 
 def _css_text(text: str) -> str:
@@ -158,7 +204,9 @@ def _html(
     released: TenderLoad,
     issuer: str,
     fixed_hash: str,
+    period: tuple[datetime, datetime] | None,
 ) -> str:
+    zone = ZoneInfo(load.timezone)
     total_mwh = int(load.energy_wh.sum()) / 1e6
     lots = "".join(
         f"<tr><td>{escape(lot.lot_id)}</td><td>{lot.term_months or 'any'}</td>"
@@ -201,9 +249,9 @@ td, th {{ border-bottom: 1px solid #ccd6db; padding: .3rem .9rem .3rem 0; text-a
 .r {{ text-align: right; font-variant-numeric: tabular-nums }} code {{ font-size: .85em; overflow-wrap: anywhere }}
 </style></head><body>
 <h1>Tender {escape(rules.tender)}</h1>
-<p>{escape(issuer)} asks for offers to supply {load.homes_total} homes, {total_mwh:,.1f} MWh in the
-period of the profile. Bids are sealed from {_time(rules.opens_at)} and taken until
-<strong>{_time(rules.closes_at)}</strong>.</p>
+<p>{escape(issuer)} asks for offers to supply {load.homes_total} homes, {total_mwh:,.1f} MWh
+{_period(period, zone)}. Bids are sealed from {_time(rules.opens_at, zone)} and taken until
+<strong>{_time(rules.closes_at, zone)}</strong>.</p>
 <h2>Lots</h2>
 <table><tr><th>Lot</th><th>Months</th><th>Green at least</th><th>Pricing</th></tr>{lots}</table>
 <h2>How bids are scored</h2>
@@ -211,7 +259,8 @@ period of the profile. Bids are sealed from {_time(rules.opens_at)} and taken un
 + green share x {money_text(weights.green_minor_per_year, currency)}
 + (months - 12) x {money_text(weights.term_minor_per_month, currency)}
 - {weights.exit_fee_share} x exit fees. The rule is {escape(rules.rule)}; a bid below zero cannot
-win. Anyone can count again from the published files.</p>{unchanged}
+win. Anyone can count again: the rules and the load that bids are scored on stand under
+<code>rules/</code>, and <code>tariff-bargainer auction check</code> takes them with the bids.</p>{unchanged}
 <h2>How to bid</h2>
 <p>Write the offer in the form <code>{OFFER_FORMAT}</code>. Until the close send only its seal
 (<code>tariff-bargainer auction seal</code>); after the close send the offer and the nonce. A bid whose

@@ -77,6 +77,18 @@ def test_under_first_score_the_winner_is_paid_its_bid():
     assert result.lots[0].contract.tariff.energy[0].periods[0].tiers[0].rate == Decimal("0.28")
 
 
+def test_nobody_can_aim_at_winning_a_tie():
+    # Tide tries nonces until its seal comes first of hundreds; the draw hangs on Nordwind's too.
+    nonces = [f"{number:016d}" for number in range(300)]
+    aimed = min((bid("Tide", 0.28, nonce=nonce) for nonce in nonces), key=lambda one: one[0].seal)
+    won = 0
+    for nonce in nonces[:40]:
+        tied = run(bid("Nordwind", 0.28, nonce=nonce), aimed)
+        assert tied == run(aimed, bid("Nordwind", 0.28, nonce=nonce)), "whatever the order"
+        won += tied.lots[0].winner == "Tide"
+    assert 10 <= won <= 30
+
+
 def test_a_lone_bidder_is_held_to_the_reserve():
     (lot,) = run(bid("Nordwind", 0.28)).lots
     cost = book_cost_minor(lot.contract, BOOK)

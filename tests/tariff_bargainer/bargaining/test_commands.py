@@ -1,6 +1,7 @@
 """The commands on real files: what they print, and one clear line when something is wrong."""
 
 import json
+import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -237,32 +238,104 @@ def test_a_tender_pack_of_a_small_street_is_refused(street, tmp_path):
     assert not (tmp_path / "pack").exists()
 
 
-def test_a_tender_pack_of_a_hundred_homes_is_written(street, tmp_path, monkeypatch):
-    homes = tmp_path / "homes"
-    homes.mkdir()
-    rows = (street / "homes" / "home-001.csv").read_text()
-    for number in range(100):
-        (homes / f"h{number:03d}.csv").write_text(rows)
-    (tmp_path / "tender.toml").write_text(TENDER.replace("home-001", "h001"))
-    found = json.loads(
-        run(
-            "auction", "pack", "--rules", tmp_path / "tender.toml", "--homes", homes,
-            "--timezone", "UTC", "--issuer", "Harbour Lane", "--out", tmp_path / "pack", "--json",
-        )
+@pytest.fixture(scope="module")
+def hundred(street, tmp_path_factory) -> Path:
+    """A hundred and one homes: the street's, each at several sizes and hours."""
+    folder = tmp_path_factory.mktemp("hundred")
+    (folder / "homes").mkdir()
+    bases = sorted((street / "homes").glob("*.csv"))
+    for number in range(101):
+        first, *rows = bases[number % len(bases)].read_text().splitlines()
+        starts, loads = zip(*(row.split(",")[:2] for row in rows), strict=True)
+        turn = number // len(bases)
+        turned = loads[turn:] + loads[:turn]
+        text = "\n".join(f"{at},{wh}" for at, wh in zip(starts, turned, strict=True))
+        header = ",".join(first.split(",")[:2])
+        (folder / "homes" / f"h{number:03d}.csv").write_text(f"{header}\n{text}\n")
+    return folder
+
+
+def pack(tender: Path, homes: Path, out: Path, *more: object, code: int = 0) -> str:
+    return run(
+        "auction", "pack", "--rules", tender, "--homes", homes, "--timezone", "Europe/Vienna",
+        "--issuer", "Harbour Lane", "--out", out, *more, code=code,
     )  # fmt: skip
-    assert [Path(name).name for name in found["files"]] == [
-        "tender.json", "load.csv", "tender.html",
+
+
+def tender_on_mean_home(hundred: Path, folder: Path) -> Path:
+    run(
+        "auction", "book", "--homes", hundred / "homes", "--timezone", "Europe/Vienna",
+        "--out", folder / "mean.csv",
+    )  # fmt: skip
+    text = TENDER.replace("homes/home-001.csv", "mean.csv").replace("homes = 30", "homes = 101")
+    (folder / "tender.toml").write_text(text)
+    return folder / "tender.toml"
+
+
+def test_a_tender_pack_of_a_hundred_homes_is_written(hundred, tmp_path, monkeypatch):
+    tender = tender_on_mean_home(hundred, tmp_path)
+    found = json.loads(pack(tender, hundred / "homes", tmp_path / "pack", "--json"))
+    assert [str(Path(name).relative_to(tmp_path / "pack")) for name in found["files"]] == [
+        "tender.json", "load.csv", "tender.html", "rules/tender.toml", "rules/mean.csv",
     ]  # fmt: skip
-    assert json.loads((tmp_path / "pack" / "tender.json").read_text())["homes"] == 100
-    arguments = (
-        "auction", "pack", "--rules", tmp_path / "tender.toml", "--homes", homes, "--timezone",
-        "UTC", "--issuer", "Harbour Lane", "--out", tmp_path / "printed", "--pdf",
-    )  # fmt: skip
+    facts = json.loads((tmp_path / "pack" / "tender.json").read_text())
+    assert facts["homes"] == 101
+    page = (tmp_path / "pack" / "tender.html").read_text()
+    assert "15 November 2026 01:00 CET (15 November, 00:00 UTC)" in page
+    assert "from 1 January 2025 to" in page
     if find_spec("weasyprint"):
-        run(*arguments)
+        pack(tender, hundred / "homes", tmp_path / "printed", "--pdf")
         assert (tmp_path / "printed" / "tender.pdf").read_bytes().startswith(b"%PDF-")
     monkeypatch.setitem(sys.modules, "weasyprint", None)
-    assert "commonwatt[pdf]" in run(*arguments, code=2)
+    assert "commonwatt[pdf]" in pack(tender, hundred / "homes", tmp_path / "p", "--pdf", code=2)
+
+
+def test_the_mean_home_of_a_book_adds_up_to_the_group_and_a_bidder_counts_with_the_pack(
+    hundred, tmp_path
+):
+    tender = tender_on_mean_home(hundred, tmp_path)
+    pack(tender, hundred / "homes", tmp_path / "pack")
+    mean = [int(row.split(",")[1]) for row in (tmp_path / "mean.csv").read_text().split()[1:]]
+    released = sum(
+        row["energy_kwh"]
+        for row in json.loads((tmp_path / "pack" / "tender.json").read_text())["load"]
+    )
+    assert sum(mean) * 101 / 1000 == pytest.approx(released, rel=2e-3)
+    bids = tmp_path / "pack" / "bids.json"
+    bids.write_text(json.dumps({"format": "commonwatt-bids/1", "sealed": [], "opened": []}))
+    decided = ["--rules", tmp_path / "pack" / "rules" / "tender.toml", "--bids", bids]
+    result = tmp_path / "result.json"
+    result.write_text(run("auction", "run", *decided, "--rehearsal", "--json"))
+    assert "the same result" in run("auction", "check", *decided, "--result", result)
+    hashed = json.loads((tmp_path / "pack" / "tender.json").read_text())["rules_hash"]
+    assert json.loads(result.read_text())["rules_hash"] == hashed
+
+
+def test_two_packs_that_differ_by_one_home_are_refused(hundred, tmp_path):
+    tender = tender_on_mean_home(hundred, tmp_path)
+    fewer = tmp_path / "fewer"
+    shutil.copytree(hundred / "homes", fewer)
+    (fewer / "h100.csv").unlink()
+    told = pack(tender, fewer, tmp_path / "second", code=2)
+    assert "differ from them by 1" in told
+    assert not (tmp_path / "second").exists()
+    pack(tender, hundred / "homes", tmp_path / "first")
+    pack(tender, hundred / "homes", tmp_path / "again")
+    for name in ("tender.json", "load.csv", "tender.html"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+    record = tmp_path / "released.json"
+    assert len(json.loads(record.read_text())["releases"]) == 1
+    assert record.stat().st_mode & 0o077 == 0
+    record.write_text("{}")
+    assert "released.json" in pack(tender, hundred / "homes", tmp_path / "third", code=2)
+
+
+def test_a_book_that_is_one_home_is_refused(hundred, tmp_path):
+    tender = tender_on_mean_home(hundred, tmp_path)
+    shutil.copy(hundred / "homes" / "h007.csv", tmp_path / "mean.csv")
+    told = pack(tender, hundred / "homes", tmp_path / "pack", code=2)
+    assert "book[0] is the load of one home" in told
+    assert not (tmp_path / "pack").exists()
 
 
 def test_savings_carry_their_evidence(street):
