@@ -2,11 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from tariff_bargainer.profiles.forecast import LoadForecast
+
 from tariff_bargainer.cli_bargaining_input import (
+    EXIT_BAD_INPUT,
     HomesOption,
     JsonOption,
     one_line_errors,
@@ -21,7 +25,7 @@ ARCHETYPES_EXAMPLE = (
     "--tariff evening.toml --tariff flat.toml --json"
 )
 FORECAST_EXAMPLE = (
-    "Example: tariff-bargainer forecast --homes street/ --timezone Europe/Vienna --days 60 --json"
+    "Example: tariff-bargainer forecast --homes street/ --timezone Europe/Vienna --next"
 )
 
 
@@ -137,34 +141,88 @@ def forecast_command(
     days: Annotated[
         int, typer.Option(min=1, max=366, help="Last days of the files to forecast and score.")
     ] = 60,
+    tomorrow: Annotated[
+        bool, typer.Option("--next", help="Forecast the day after the files end instead.")
+    ] = False,
+    season: Annotated[
+        int | None,
+        typer.Option(min=1, max=364, help="Forecast so many days after the files end instead."),
+    ] = None,
     quantiles: Annotated[bool, typer.Option(help="Include every interval's quantiles.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the fit.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Forecast the last days of the pool day ahead, and score it against what happened."""
+    """Forecast the last days of the pool day ahead, and score it against what happened.
+
+    With --next or --season, forecast what comes after the files instead, without a score.
+    """
     from dataclasses import asdict
 
-    from tariff_bargainer.profiles.forecast import forecast_day_ahead, score_forecast
+    from tariff_bargainer.profiles.forecast import (
+        forecast_day_ahead,
+        forecast_season,
+        score_forecast,
+    )
     from tariff_bargainer.profiles.load_profile import pool_profile
 
+    if tomorrow and season:
+        typer.echo("error: --next and --season exclude each other; give one of them", err=True)
+        raise typer.Exit(EXIT_BAD_INPUT)
     group = read_homes(homes)
+    scored: dict[str, Any] = {}
     with one_line_errors(homes):
         pool = pool_profile(group.values())
-        whole_days = len(pool) * pool.step_s // 86_400
-        made = forecast_day_ahead(
-            pool, timezone=timezone, first_day=whole_days - days, days=days, seed=seed
-        )
-        score = score_forecast(pool, made)
+        if season:
+            made = forecast_season(pool, days=season)
+        elif tomorrow:
+            made = forecast_day_ahead(pool, timezone=timezone, seed=seed)
+        else:
+            whole_days = len(pool) * pool.step_s // 86_400
+            made = forecast_day_ahead(
+                pool, timezone=timezone, first_day=whole_days - days, days=days, seed=seed
+            )
+            scored = asdict(score_forecast(pool, made))
+    expected_kwh = made.quantiles_wh.mean(axis=1) / 1e3
     if as_json:
-        result = {"homes": len(group), "days": days, **asdict(score)}
+        result = {
+            "homes": len(group),
+            "start": made.index[0].isoformat(),
+            "days": len(made.index) * pool.step_s // 86_400,
+            "expected_kwh": round(float(expected_kwh.sum()), 3),
+            **scored,
+        }
         if quantiles:
             frame = made.to_frame().round(1).reset_index(names="interval_start")
             frame["interval_start"] = [start.isoformat() for start in made.index]
             result["quantiles_wh"] = frame.to_dict(orient="records")
         print(json.dumps(result))
-        return
+    elif scored:
+        print(
+            f"{days} days ahead by one: pinball {scored['pinball_wh']:,.0f} Wh, "
+            f"{scored['skill']:.1%} below {scored['baseline'].replace('_', ' ')}; the 90 % interval "
+            f"held {scored['coverage_90']:.1%}; energy off by {scored['energy_error']:+.1%}"
+        )
+    else:
+        _print_forecast(made, timezone, by_month=bool(season))
+
+
+def _print_forecast(made: "LoadForecast", timezone: str, *, by_month: bool) -> None:
+    """Print a forecast by hour, or expected energy by month, on the homes' clock."""
+    from tariff_bargainer.profiles.calendar import zone
+
+    local = made.index.tz_convert(zone(timezone))
+    frame = made.to_frame() / 1e3
+    expected = frame.mean(axis=1)
     print(
-        f"{days} days ahead by one: pinball {score.pinball_wh:,.0f} Wh, {score.skill:.1%} below "
-        f"{score.baseline.replace('_', ' ')}; the 90 % interval held {score.coverage_90:.1%}; "
-        f"energy off by {score.energy_error:+.1%}"
+        f"{len(frame):,} intervals from {local[0].isoformat()}: {expected.sum():,.1f} kWh expected"
     )
+    if by_month:
+        print(f"{'month':<10}  {'expected kWh':>14}")
+        for month, kwh in expected.groupby(local.strftime("%Y-%m")).sum().items():
+            print(f"{month:<10}  {kwh:>14,.1f}")
+        return
+    print(f"{'from':<16}  {'5 % kWh':>10}  {'median kWh':>10}  {'95 % kWh':>10}")
+    for start, low, middle, high in zip(
+        local, frame["q05"], frame["q50"], frame["q95"], strict=True
+    ):
+        print(f"{start:%Y-%m-%d %H:%M}  {low:>10,.2f}  {middle:>10,.2f}  {high:>10,.2f}")

@@ -15,7 +15,7 @@ cannot tell next year's weather, so a season's energy is within 2 % only where w
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
@@ -91,7 +91,7 @@ class ForecastScore:
         baseline_pinball_wh: Its loss [Wh].
         skill: 1 - loss over the baseline's loss; 0.25 means a quarter less.
         skills: The same over each plain forecast, by name.
-        coverage_90: Share of actual values between the 5 % and 95 % quantiles.
+        coverage_90: Share of actual values between the 5 % and 95 % quantiles; NaN without these.
         energy_error: Sum of the expected load over the actual sum, less 1.
     """
 
@@ -108,8 +108,8 @@ def forecast_day_ahead(
     pool: LoadProfile,
     *,
     timezone: str,
-    first_day: int,
-    days: int,
+    first_day: int | None = None,
+    days: int = 1,
     temperature_c: ArrayLike | None = None,
     holidays: Collection[date] = (),
     levels: Sequence[float] = LEVELS,
@@ -127,9 +127,9 @@ def forecast_day_ahead(
             intervals before that day.
         timezone: IANA zone of the pool's clock.
         first_day: Number of whole days (from the profile's start) before the first forecast day.
-        days: Days to forecast.
-        temperature_c: Outdoor temperature per interval [deg C], forecast or measured; optional.
-            It is used as far as it helped on the days before.
+        days: Days to forecast, each from the days before it; past the profile's end only one.
+        temperature_c: Outdoor temperature per interval [deg C], forecast or measured; optional. It
+            may go on past the profile's end, and is used as far as it helped on the days before.
         holidays: Local dates that are like Sundays.
         levels: Quantile levels in (0, 1), rising.
         calibration_days: Days forecast beforehand to calibrate on, at least 14.
@@ -146,6 +146,13 @@ def forecast_day_ahead(
         raise InvalidProfile(
             f"calibration_days is {calibration_days}; give {CALIBRATION_DAYS_MIN} or more"
         )
+    known_days = load.size // per_day
+    # Tomorrow follows on the last reading, so that what is no whole day is left out at the start.
+    cut = load.size % per_day if first_day is None else 0
+    begin = pool.start + timedelta(seconds=pool.step_s * cut)
+    load = load[cut:]
+    if first_day is None:
+        first_day = known_days
     if first_day < TRAIN_DAYS_MIN + calibration_days:
         raise InsufficientProfile(
             reasons=[
@@ -153,14 +160,20 @@ def forecast_day_ahead(
                 + str(TRAIN_DAYS_MIN + calibration_days)
             ]
         )
-    if days < 1 or (first_day + days) * per_day > load.size:
-        raise InvalidProfile("the forecast days lie beyond the profile: extend it or ask for fewer")
+    end = (first_day + days) * per_day
+    if days < 1 or first_day > known_days or first_day + days > max(known_days, first_day + 1):
+        raise InvalidProfile(
+            f"{days} days from day {first_day} on lie beyond the profile's {known_days} days: day "
+            "ahead reaches one day past its end, and forecast_season further"
+        )
     if not levels or list(levels) != sorted(set(levels)) or not 0 < levels[0] <= levels[-1] < 1:
         raise InvalidProfile("quantile levels must rise and lie between 0 and 1")
-    temperature = _temperature(temperature_c, load)
+    temperature = _temperature(temperature_c, len(pool), cut, end)
+    # A day that has not happened stands as zeros, which its own forecast never looks at.
+    load = np.append(load, np.zeros(max(0, end - load.size)))
     earliest = max(0, first_day - max(HISTORY_DAYS_MAX, TRAIN_DAYS_MIN + calibration_days))
-    rows = slice(earliest * per_day, (first_day + days) * per_day)
-    calendar = local_calendar(pool.start, pool.step_s, len(pool), timezone, holidays)
+    rows = slice(earliest * per_day, end)
+    calendar = local_calendar(begin, pool.step_s, load.size, timezone, holidays)
     past = _past_forecasts(
         load[rows].reshape(-1, per_day),
         None if temperature is None else temperature[rows].reshape(-1, per_day),
@@ -175,7 +188,11 @@ def forecast_day_ahead(
         seed=seed,
     )
     return LoadForecast(
-        index=pool.index[first_day * per_day : (first_day + days) * per_day],
+        index=pd.date_range(
+            pd.Timestamp(begin) + pd.Timedelta(days=first_day),
+            periods=days * per_day,
+            freq=pd.Timedelta(seconds=pool.step_s),
+        ),
         levels=tuple(levels),
         quantiles_wh=quantiles.reshape(-1, len(levels)),
     )
@@ -247,10 +264,18 @@ def score_forecast(pool: LoadProfile, forecast: LoadForecast) -> ForecastScore:
     Args:
         pool: The profile that was forecast, with the days before and the actual values.
         forecast: Its forecast.
+
+    Raises:
+        InvalidProfile: The forecast days, or the four weeks before them, are not in the profile.
     """
     load = _gapless(pool)
     begin = int((forecast.index[0] - pd.Timestamp(pool.start)).total_seconds()) // pool.step_s
     end = begin + len(forecast.index)
+    if begin < 28 * 86_400 // pool.step_s or end > load.size:
+        raise InvalidProfile(
+            f"the forecast from {forecast.index[0].isoformat()} cannot be scored: the profile must "
+            "hold four weeks before its first day, and what happened until its last"
+        )
     actual = load[begin:end]
     levels = np.asarray(forecast.levels)
     losses = {
@@ -259,8 +284,11 @@ def score_forecast(pool: LoadProfile, forecast: LoadForecast) -> ForecastScore:
     }
     best = min(losses, key=lambda name: losses[name])
     loss = pinball(actual, forecast.quantiles_wh, levels)
-    low = forecast.quantiles_wh[:, int(np.argmin(np.abs(levels - 0.05)))]
-    high = forecast.quantiles_wh[:, int(np.argmin(np.abs(levels - 0.95)))]
+    inside = np.full(actual.size, np.nan)
+    if np.isclose(levels, 0.05).any() and np.isclose(levels, 0.95).any():
+        low = forecast.quantiles_wh[:, int(np.argmin(np.abs(levels - 0.05)))]
+        high = forecast.quantiles_wh[:, int(np.argmin(np.abs(levels - 0.95)))]
+        inside = ((actual >= low) & (actual <= high)).astype(np.float64)
     # Evenly spaced quantiles average to the mean, which the median of a skewed load is not.
     expected = forecast.quantiles_wh.mean(axis=1).sum()
     return ForecastScore(
@@ -269,7 +297,7 @@ def score_forecast(pool: LoadProfile, forecast: LoadForecast) -> ForecastScore:
         baseline_pinball_wh=losses[best],
         skill=1 - loss / losses[best] if losses[best] else 0.0,
         skills={name: 1 - loss / worse if worse else 0.0 for name, worse in losses.items()},
-        coverage_90=float(((actual >= low) & (actual <= high)).mean()),
+        coverage_90=float(inside.mean()),
         energy_error=float(expected / actual.sum() - 1) if actual.sum() else 0.0,
     )
 
@@ -373,13 +401,18 @@ def _clock_shifts(calendar: LocalCalendar, per_day: int) -> Floats:
     return shifts
 
 
-def _temperature(temperature_c: ArrayLike | None, load: Floats) -> Floats | None:
+def _temperature(temperature_c: ArrayLike | None, known: int, cut: int, end: int) -> Floats | None:
+    """Return the temperature without its first intervals, NaN where it is not known till `end`."""
     if temperature_c is None:
         return None
     temperature = np.asarray(temperature_c, dtype=np.float64)
-    if temperature.shape != load.shape:
-        raise InvalidProfile("temperature_c must give one value for each interval")
-    return temperature
+    if temperature.ndim != 1 or temperature.size < known:
+        raise InvalidProfile(
+            f"temperature_c has shape {temperature.shape}; give one value for each of the "
+            f"{known} intervals, and if there are, for those to forecast"
+        )
+    missing: Floats = np.full(max(0, cut + end - temperature.size), np.nan)
+    return np.append(temperature[cut:], missing)
 
 
 def _plain(name: str, load: Floats, begin: int, end: int, step_s: int, levels: Floats) -> Floats:
@@ -411,6 +444,12 @@ def _gapless(pool: LoadProfile) -> Floats:
     missing = int(pool.missing_mask.sum())
     if missing:
         raise InsufficientProfile(
-            reasons=[f"the pool misses {missing} intervals; fill them, flagged, or cut the span"]
+            reasons=[
+                (
+                    f"the pool misses {missing} of {len(pool)} intervals, because some home does; "
+                    "fill short gaps (fill_short_gaps, clean --fill-h), leave homes out, or cut "
+                    "the span"
+                )
+            ]
         )
     return np.asarray(pool.import_wh, dtype=np.float64)

@@ -370,6 +370,30 @@ def test_savings_over_a_price_change_and_against_a_reference(street, tmp_path):
     assert "by price" in run(*asked)
 
 
+def test_tomorrow_and_a_season_are_forecast_from_files(tmp_path):
+    (tmp_path / "homes").mkdir()
+    for home, profile in hourly_homes(2, days=393).items():
+        frame = profile.to_frame()
+        frame.index = [start.isoformat() for start in profile.index]
+        frame.to_csv(tmp_path / "homes" / f"{home}.csv", index_label="interval_start")
+    pool = ("forecast", "--homes", tmp_path / "homes", "--timezone", "Europe/Vienna")
+    told = json.loads(run(*pool, "--next", "--quantiles", "--json"))
+    assert told["days"] == 1
+    assert told["start"] == profile.end.isoformat()
+    assert len(told["quantiles_wh"]) == 24
+    assert "skill" not in told
+    table = run(*pool, "--next").splitlines()
+    assert len(table) == 2 + 24
+    assert len({len(line) for line in table[1:]}) == 1
+    season = json.loads(run(*pool, "--season", "90", "--json"))
+    assert season["days"] == 90
+    months = [line.split() for line in run(*pool, "--season", "90").splitlines()[2:]]
+    assert sum(float(kwh.replace(",", "")) for _, kwh in months) == pytest.approx(
+        season["expected_kwh"], abs=1
+    )
+    assert "exclude" in run(*pool, "--next", "--season", "9", code=2)
+
+
 def test_archetypes_are_found_on_files(street):
     found = json.loads(
         run(

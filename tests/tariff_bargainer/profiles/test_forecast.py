@@ -192,6 +192,36 @@ def test_a_gap_in_the_temperature_does_not_stop_the_forecast():
     assert 0.8 < forecast.median_wh().mean() / pool.import_wh[100 * 24 : 106 * 24].mean() < 1.25
 
 
+def test_tomorrow_is_forecast_as_it_would_be_in_hindsight():
+    pool, temperature = weather_pool(111)
+    known = LoadProfile(start=START, step_s=3600, import_wh=pool.import_wh[: 110 * 24])
+    kwargs = {"timezone": "Europe/Vienna", "calibration_days": 21}
+    for told in (None, temperature):
+        ahead = forecast_day_ahead(known, temperature_c=told, **kwargs)
+        hindsight = forecast_day_ahead(pool, first_day=110, days=1, temperature_c=told, **kwargs)
+        assert ahead.index[0].to_pydatetime() == known.end
+        np.testing.assert_array_equal(ahead.quantiles_wh, hindsight.quantiles_wh)
+    longer = LoadProfile(
+        start=START - timedelta(hours=5),
+        step_s=3600,
+        import_wh=np.append(np.ones(5), known.import_wh),
+    )
+    told = np.append(np.zeros(5), temperature)
+    same = forecast_day_ahead(longer, temperature_c=told, **kwargs)
+    assert same.index[0].to_pydatetime() == known.end
+    np.testing.assert_array_equal(same.quantiles_wh, ahead.quantiles_wh)
+    with pytest.raises(InvalidProfile, match="cannot be scored"):
+        score_forecast(known, ahead)
+
+
+def test_an_80_percent_interval_is_not_called_a_90_percent_one():
+    pool, _ = weather_pool(110)
+    made = forecast_day_ahead(
+        pool, timezone="UTC", first_day=108, days=2, calibration_days=14, levels=(0.1, 0.5, 0.9)
+    )
+    assert np.isnan(score_forecast(pool, made).coverage_90)
+
+
 @given(st.integers(0, 1000))
 def test_pinball_is_least_at_the_true_quantile(seed):
     sample = np.random.default_rng(seed).normal(size=500)
@@ -263,7 +293,7 @@ def test_too_little_history_and_wrong_levels_are_refused():
         forecast_day_ahead(pool, timezone="UTC", first_day=100, days=1)
     with pytest.raises(InvalidProfile, match="levels"):
         forecast_day_ahead(pool, timezone="UTC", first_day=145, days=1, levels=[0.9, 0.1])
-    with pytest.raises(InvalidProfile, match="beyond the profile"):
+    with pytest.raises(InvalidProfile, match="beyond the profile's 150 days"):
         forecast_day_ahead(pool, timezone="UTC", first_day=145, days=10)
     with pytest.raises(InsufficientProfile, match="392"):
         forecast_season(pool, days=7)
