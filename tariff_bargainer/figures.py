@@ -21,7 +21,9 @@ from tariff_bargainer.profiles.intervals import LoadProfile
 
 WIDTH = 760
 LEFT, RIGHT, TOP, BOTTOM = 70, 20, 52, 34
-GAIN, LOSS, INK, PALE = "#1d9a7c", "#d4551f", "#10212b", "#dce4e8"
+GAIN, LOSS, INK, PALE = "#5fbfa6", "#a83c0c", "#10212b", "#dce4e8"
+LINE = "#0b6b54"
+"""A green that is dark enough for words and thin lines on white."""
 CARPET_DAYS_MAX = 3 * 366
 
 
@@ -59,11 +61,12 @@ def load_duration_figure(profile: LoadProfile) -> Figure:
     text = f"Load duration: highest {high:,.2f} kW, median {float(np.median(known)):,.2f} kW"
     body = [
         *_scale(top, height),
-        f'<polyline points="{points}" fill="none" stroke="{GAIN}" stroke-width="2"/>',
+        f'<polyline points="{points}" fill="none" stroke="{LINE}" stroke-width="2"/>',
         *(
             _label(_x(share), height - 12, f"{share:.0%}", anchor="middle")
-            for share in (0, 0.25, 0.5, 0.75, 1)
+            for share in (0, 0.25, 0.5, 0.75)
         ),
+        _label(_x(1), height - 12, "100% of the time", anchor="end"),
     ]
     return _figure(body, height, text, "Mean power [kW] reached or exceeded in a share of the time")
 
@@ -95,9 +98,16 @@ def carpet_figure(profile: LoadProfile, timezone: str) -> Figure:
     )
     body.append(_label(LEFT, height - 12, days[0].isoformat()))
     body.append(_label(WIDTH - RIGHT, height - 12, days[-1].isoformat(), anchor="end"))
+    firsts = [place for place, day in enumerate(days) if day.day == 1]
+    at = [(LEFT + place * cell_w, days[place]) for place in firsts]
+    for x, _ in at:
+        body.append(_line(x, height - BOTTOM, x, height - BOTTOM + 5))
+    for x, day in at[:: max(1, math.ceil(len(at) / 12))]:
+        if LEFT + 90 < x < WIDTH - RIGHT - 110:
+            body.append(_label(x, height - 12, f"{day:%m}", anchor="middle"))
     body.append(_shades(high))
     text = f"Carpet of {len(days)} days in {timezone}: darkest is {high:,.2f} kW"
-    return _figure(body, height, text, f"Mean power by day and hour, {timezone}")
+    return _figure(body, height, text, f"Mean power [kW] by day and hour of the day, {timezone}")
 
 
 def winners_and_losers_figure(evaluation: OfferEvaluation) -> Figure:
@@ -126,7 +136,9 @@ def winners_and_losers_figure(evaluation: OfferEvaluation) -> Figure:
     at_zero = edges.index(0)
     zero = LEFT + at_zero * bar_w
     body.append(_line(zero, TOP - 8, zero, _y(0, height) + 4))
-    body.append(_label(LEFT, 36, f"{evaluation.winners:,} pay less", fill=GAIN))
+    same = len(evaluation.homes) - evaluation.winners - evaluation.losers
+    less = f"{evaluation.winners:,} pay less" + (f", {same:,} the same" if same else "")
+    body.append(_label(LEFT, 36, less, fill=LINE))
     body.append(
         _label(WIDTH - RIGHT, 36, f"{evaluation.losers:,} pay more", anchor="end", fill=LOSS)
     )
@@ -143,7 +155,8 @@ def winners_and_losers_figure(evaluation: OfferEvaluation) -> Figure:
         f"{evaluation.offer.supplier}: {evaluation.winners} of {len(evaluation.homes)} homes pay "
         f"less, {evaluation.losers} pay more"
     )
-    title = f"Homes by change of their bill, offer of {evaluation.offer.supplier}"
+    width = money_text(abs(edges[0] - edges[1]), evaluation.currency)
+    title = f"Homes by change of their bill ({width} a bar), offer of {evaluation.offer.supplier}"
     return _figure(body, height, text, title)
 
 
@@ -156,6 +169,8 @@ def waterfall_figure(floor: FloorEstimate) -> Figure:
     ends = np.cumsum(steps)
     low, high = min(0.0, float(ends.min())), max(float(ends.max()), 1e-9)
     row_h, left = 26, 190
+    # Small amounts keep their cents, so that the lines add up to the total as they are read.
+    digits = 2 if max(abs(end) for end in ends) < 10_000 else 0
     height = TOP + row_h * (len(lines) + 1) + 12
 
     def across(amount: float) -> float:
@@ -172,14 +187,14 @@ def waterfall_figure(floor: FloorEstimate) -> Figure:
             f'fill="{LOSS if steps[place] < 0 else GAIN}"><title>{escape(line.text)}</title></rect>'
         )
         at = across(max(begin, end)) + 6
-        body.append(_label(at, y + 15, f"{line.amount:,.0f}"))
+        body.append(_label(at, y + 15, f"{line.amount:,.{digits}f}"))
     y = TOP + len(lines) * row_h
     body.append(_label(left - 8, y + 15, "total", anchor="end"))
     body.append(
         f'<rect x="{across(0):.1f}" y="{y + 3}" width="{across(float(floor.total)) - across(0):.1f}" '
         f'height="{row_h - 8}" fill="{INK}"/>'
     )
-    body.append(_label(across(float(floor.total)) + 6, y + 15, f"{floor.total:,.0f}"))
+    body.append(_label(across(float(floor.total)) + 6, y + 15, f"{floor.total:,.{digits}f}"))
     text = (
         f"Supplier floor: {floor.total:,.2f} {floor.currency} in {len(lines)} lines, "
         f"{floor.rate_per_kwh} {floor.currency}/kWh"
@@ -205,7 +220,8 @@ def _scale(top: float, height: int) -> list[str]:
         lines.append(
             f'<line x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}" stroke="{PALE}"/>'
         )
-        lines.append(_label(LEFT - 6, y + 4, f"{top * quarter / 4:,g}", anchor="end"))
+        unit = " kW" if quarter == 4 else ""
+        lines.append(_label(LEFT - 6, y + 4, f"{top * quarter / 4:,g}{unit}", anchor="end"))
     return lines
 
 
@@ -216,13 +232,13 @@ def _shade(share: float) -> str:
 def _shades(high_kw: float) -> str:
     """Name the lightest and the darkest shade."""
     steps = "".join(
-        f'<rect x="{WIDTH - RIGHT - 150 + 10 * step}" y="30" width="10" height="10" '
+        f'<rect x="{WIDTH - RIGHT - 170 + 10 * step}" y="30" width="10" height="10" '
         f'fill="{_shade(step / 9)}"/>'
         for step in range(10)
     )
     return (
-        f"<g>{steps}{_label(WIDTH - RIGHT - 156, 39, '0', anchor='end')}"
-        f"{_label(WIDTH - RIGHT, 39, f'{high_kw:,.1f} kW', anchor='end')}</g>"
+        f"<g>{steps}{_label(WIDTH - RIGHT - 176, 39, '0', anchor='end')}"
+        f"{_label(WIDTH - RIGHT - 64, 39, f'{high_kw:,.1f} kW')}</g>"
     )
 
 

@@ -9,6 +9,9 @@ from tariff_bargainer.bargaining.offers import Mandate, evaluate_offer
 from tariff_bargainer.bargaining.supplier_cost import FloorAssumptions, estimate_floor
 from tariff_bargainer.errors import InvalidProfile
 from tariff_bargainer.figures import (
+    GAIN,
+    LINE,
+    LOSS,
     carpet_figure,
     load_duration_figure,
     waterfall_figure,
@@ -77,3 +80,42 @@ def test_names_from_suppliers_cannot_break_out_of_the_figure():
     offer = flat_offer(0.2, supplier="<script>alert(1)</script>")
     figure = winners_and_losers_figure(evaluate_offer(offer, homes, own, Mandate()))
     assert "<script" not in figure.svg
+
+
+def lightness(colour: str) -> float:
+    """CIE L* of an sRGB colour."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    ]
+    luminance = float(np.dot([0.2126, 0.7152, 0.0722], linear))
+    return 116 * luminance ** (1 / 3) - 16
+
+
+def test_a_gain_and_a_loss_differ_in_grey_too():
+    assert lightness(GAIN) - lightness(LOSS) > 25
+    assert max(lightness(LINE), lightness(LOSS)) < 50, "words on white need dark colours"
+
+
+def test_axes_carry_their_units():
+    homes = hourly_homes(3, days=70)
+    load = load_duration_figure(pool(homes))
+    words = [mark.text for mark in marks(load, "text")]
+    assert any(word.endswith(" kW") for word in words)
+    assert "100% of the time" in words
+    months = [mark.text for mark in marks(carpet_figure(pool(homes), "UTC"), "text")]
+    assert "02" in months
+
+
+def test_a_waterfalls_small_amounts_add_up_as_they_are_read():
+    floor = estimate_floor(
+        pool(hourly_homes(2, days=40)),
+        spot_per_mwh(40 * 24),
+        currency="EUR",
+        timezone="UTC",
+        meters=2,
+        assumptions=FloorAssumptions(margin_per_kwh=0.01),
+    )
+    words = [mark.text.replace(",", "") for mark in marks(waterfall_figure(floor), "text")]
+    amounts = [float(word) for word in words if word.replace(".", "").lstrip("-").isdigit()]
+    assert sum(amounts[:-1]) == pytest.approx(amounts[-1], abs=0.005 * len(amounts))
