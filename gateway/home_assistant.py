@@ -12,7 +12,9 @@ import asyncio
 import contextlib
 import json
 import logging
+import random
 import sqlite3
+import time
 from typing import TYPE_CHECKING, Any
 
 from paho.mqtt.client import Client, MQTTMessage
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 PUBLISH_EVERY_S = 10.0
 QUEUED_MAX = 100
+RECONNECT_S_MAX = 120
+STABLE_S = 60.0
+"""A connection that lasted this long was a good one [s]."""
 log = logging.getLogger("commonwatt.home_assistant")
 
 
@@ -46,6 +51,8 @@ class HomeAssistantLink:
         self._node = f"commonwatt_{daemon.identity.key_id[:12]}"
         self._base = f"commonwatt/{self._node}"
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._since_s = 0.0
+        self._losses = 0
         self._changed = asyncio.Event()
 
     @property
@@ -151,13 +158,15 @@ class HomeAssistantLink:
             CallbackAPIVersion.VERSION2, client_id=f"{self._node}-ha", clean_session=True
         )
         client.max_queued_messages_set(QUEUED_MAX)
-        client.reconnect_delay_set(1, 120)
+        client.reconnect_delay_set(1, RECONNECT_S_MAX)
         client.will_set(f"{self._base}/availability", "offline", qos=1, retain=True)
         if self._broker.username is not None:
             client.username_pw_set(self._broker.username, self._broker.password)
         if self._broker.tls is not None:
             client.tls_set_context(self._broker.tls)
         client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_connect_fail = self._on_connect_fail
         client.on_message = self._on_message
         client.connect_async(self._broker.host, self._broker.port, keepalive=60)
         client.loop_start()
@@ -187,10 +196,35 @@ class HomeAssistantLink:
         self, client: Client, _user: object, _flags: object, reason: Any, _properties: object
     ) -> None:
         if reason.is_failure:
-            log.warning("the broker refused Home Assistant's link: %s", reason)
+            self._say(f"the broker refused: {reason}; check username, password and rights")
             return
+        self._say("")
+        self._since_s = time.monotonic()
         client.subscribe(self.command_topic, qos=1)
         client.publish(f"{self._base}/availability", "online", qos=1, retain=True)
+
+    def _on_connect_fail(self, _client: Client, _user: object) -> None:
+        self._say("the broker cannot be reached, or its certificate is not accepted")
+
+    def _on_disconnect(self, client: Client, *_: object) -> None:
+        """Choose how long to wait before the next try: longer each time, and never twice alike."""
+        lasted_s = time.monotonic() - self._since_s
+        self._losses = 0 if lasted_s >= STABLE_S else self._losses + 1
+        ceiling_s = min(RECONNECT_S_MAX, 2**self._losses)
+        client.reconnect_delay_set(random.randint(1, ceiling_s), RECONNECT_S_MAX)  # noqa: S311  a pause
+
+    def _say(self, problem: str) -> None:
+        """Let the event loop note what is wrong; paho's thread calls this."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._note, problem)
+
+    def _note(self, problem: str) -> None:
+        problems = self._daemon.problems
+        if not problem:
+            problems.pop("home_assistant", None)
+        elif problems.get("home_assistant") != problem:
+            log.warning("%s", problem)
+            problems["home_assistant"] = problem
 
     def _on_message(self, _client: Client, _user: object, message: MQTTMessage) -> None:
         # A retained command would pause or resume at every restart; only a fresh one counts.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 import ssl
 import time
@@ -34,6 +35,8 @@ from gateway.meters.source import (
     SourceHealth,
     SourcePlan,
 )
+
+log = logging.getLogger("commonwatt.mqtt")
 
 QUEUE_MESSAGES_MAX = 1_000
 BACKOFF_MIN_S = 1.0
@@ -188,6 +191,21 @@ class _Ear:
         return quantities
 
 
+def why_unreachable(fault: Exception) -> str:
+    """Why a broker could not be reached, in words for whoever set it up."""
+    if isinstance(fault, ssl.SSLCertVerificationError):
+        return (
+            f"its certificate is not accepted ({fault.verify_message}); "
+            "check ca_file, its name and the clock"
+        )
+    if isinstance(fault, ssl.SSLError):
+        reason = getattr(fault, "reason", None) or "it hung up"
+        return f"no TLS with it ({reason}); check port and ca_file"
+    if isinstance(fault, TimeoutError):
+        return "does not answer in time"
+    return f"cannot be reached ({getattr(fault, 'strerror', None) or type(fault).__name__})"
+
+
 class MqttSource:
     """One broker. Fills the port `MeterSource`.
 
@@ -220,6 +238,8 @@ class MqttSource:
         self._queue: deque[_Message] = deque(maxlen=QUEUE_MESSAGES_MAX)
         self._dropped = 0
         self._connected = False
+        self._answered = False
+        self._fault = ""
         self._subscribed: set[str] = set()
 
     @property
@@ -302,6 +322,7 @@ class MqttSource:
 
     async def _session(self, woken: asyncio.Event) -> None:
         """One connection, from connect to its loss."""
+        self._answered = False
         loop = asyncio.get_running_loop()
         over = asyncio.Event()
         client = self._new_client()
@@ -338,22 +359,30 @@ class MqttSource:
         try:
             await asyncio.to_thread(client.connect, self._broker.host, self._broker.port, 30)
         except (OSError, ValueError) as fault:
-            self._blame(f"{self._broker}: cannot be reached ({fault})")
+            self._blame(why_unreachable(fault))
             return
         client.loop_start()
         try:
             await over.wait()
+            if not self._answered:
+                wants = (
+                    "does it want TLS? Give ca_file" if self._broker.tls is None else "is it one?"
+                )
+                self._blame(f"hung up without an answer; {wants}")
         finally:
             self._connected = False
             client.disconnect()
             await asyncio.shield(asyncio.to_thread(client.loop_stop))
 
     def _on_connect(self, client: Client, failed: bool, reason: str, over: asyncio.Event) -> None:
+        self._answered = True
         if failed:
-            self._blame(f"{self._broker}: {reason}; check username, password and rights")
+            self._blame(f"{reason}; check username, password and rights")
             over.set()
             return
-        self._connected = True
+        if self._fault:
+            log.info("broker %s takes us again", self._name)
+        self._connected, self._fault = True, ""
         self._subscribed = set()
         self._subscribe(client)
 
@@ -377,8 +406,12 @@ class MqttSource:
             self._subscribe(client)
 
     def _blame(self, fault: str) -> None:
+        """Note what is wrong with the broker, and write it down once, without its address."""
+        if fault != self._fault:
+            log.warning("broker %s: %s", self._name, fault)
+        self._fault = fault
         for ear in self._ears:
-            ear.failed(fault)
+            ear.failed(f"{self._broker}: {fault}")
 
     def _new_client(self) -> Client:
         client = Client(

@@ -146,8 +146,7 @@ class HttpsLink:
             ):
                 answer = await _bounded(response, url)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as fault:
-            problem = f"no answer ({type(fault).__name__})"
-            raise CloudUnreachable(url=url, problem=problem) from fault
+            raise CloudUnreachable(url=url, problem=_why_silent(fault)) from fault
         if response.is_success:
             return answer
         problem = _problem(response, answer)
@@ -158,6 +157,19 @@ class HttpsLink:
             problem=f"HTTP {response.status_code}",
             retry_after_s=_retry_after_s(response),
         )
+
+
+def _why_silent(fault: BaseException) -> str:
+    """Why there was no answer; a certificate that is not accepted is named as such."""
+    cause: BaseException | None = fault
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return (
+                f"its certificate is not accepted ({cause.verify_message}); "
+                "check cloud.ca_file and the clock"
+            )
+        cause = cause.__cause__ or cause.__context__
+    return f"no answer ({type(fault).__name__})"
 
 
 async def _bounded(response: httpx.Response, url: str) -> bytes:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
+import ssl
 import time
 from collections import deque
 from collections.abc import AsyncIterator
@@ -13,12 +15,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gateway.catalogue import load_preset
+from gateway.meters import mqtt as mqtt_module
 from gateway.meters.mqtt import (
     QUEUE_MESSAGES_MAX,
     BrokerAddress,
     ListenedMeter,
     MqttSource,
     _Message,
+    why_unreachable,
 )
 from gateway.meters.source import MeterCondition, Sample
 from tests.gateway.meters.wires import free_port, mosquitto, publish
@@ -231,3 +235,41 @@ def test_a_device_that_falls_silent_is_failing_though_nothing_said_so() -> None:
     health = source.health().meters["kettle"]
     assert health.condition is MeterCondition.FAILING
     assert health.last_fault == "nothing heard for 901 s; usual is 300 s"
+
+
+async def test_a_broker_that_hangs_up_is_one_line_in_the_journal_however_often_it_does(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What plain MQTT to a port for TLS comes to."""
+    monkeypatch.setattr(mqtt_module, "BACKOFF_MIN_S", 0.02)
+    monkeypatch.setattr(mqtt_module, "BACKOFF_MAX_S", 0.05)
+    calls = []
+
+    async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        calls.append(1)
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    source = source_on(port, plug(), name="attic")
+    with caplog.at_level(logging.INFO, logger="commonwatt.mqtt"):
+        task = asyncio.create_task(anext(source.samples()))
+        await until(lambda: len(calls) >= 4)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    server.close()
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "hung up without an answer; does it want TLS?" in line
+    assert "127.0.0.1" not in line
+    assert source.health().meters["kettle"].condition is MeterCondition.FAILING
+
+
+def test_why_a_broker_cannot_be_reached_names_the_setting_to_look_at() -> None:
+    expired = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    expired.verify_message = "certificate has expired"
+    assert "certificate has expired" in why_unreachable(expired)
+    assert "ca_file" in why_unreachable(expired)
+    assert "check port" in why_unreachable(ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong"))
+    assert why_unreachable(TimeoutError()) == "does not answer in time"
+    refused = ConnectionRefusedError(111, "Connection refused")
+    assert why_unreachable(refused) == "cannot be reached (Connection refused)"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from pathlib import Path
 
+import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
@@ -189,3 +191,19 @@ async def test_no_pause_a_server_may_ask_for_is_taken_for_a_hang(tmp_path: Path)
         assert progress._deadlines_s[loop] > pause_s + 10 * home.settings.cloud.timeout_s
     stop.set()
     await running
+
+
+async def test_a_certificate_that_is_not_accepted_is_named_and_not_called_silence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    expired = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    expired.verify_message = "certificate has expired"
+
+    async def handshake(*_: object, **__: object) -> None:
+        raise httpx.ConnectError("certificate verify failed") from expired
+
+    link = link_to("https://coop.example")
+    monkeypatch.setattr(link._client._transport, "handle_async_request", handshake)
+    with pytest.raises(CloudUnreachable, match=r"not accepted \(certificate has expired\).*clock"):
+        await link.send(b"{}")
+    await link.close()
