@@ -62,7 +62,8 @@ DG_RULES: dict[str, tuple[Metering, NetBilling]] = {
 }
 PRICING_WORDS = (
     "rate", "charge", "adjust", "surcharge", "demand", "energy", "fixed", "lookback", "ratchet",
-    "coincident", "credit", "tax", "min", "discount",
+    "coincident", "credit", "tax", "min", "discount", "rider", "fee", "price", "cost", "sell",
+    "levy", "toll", "penalt", "rebate", "bill", "incentive",
 )  # fmt: skip
 WORDS_ONLY = ("comments", "attrs", "description", "history", "labels")
 ATTRIBUTES = ("energyattrs", "demandattrs", "fixedattrs", "coincidentrateattrs", "flatdemandattrs")

@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from tariff_bargainer.errors import TariffFileError, UnsupportedRate
+from tariff_bargainer.profiles.calendar import MINUTES_PER_DAY
 from tariff_bargainer.tariffs.schedule import ALL_MONTHS
 from tariff_bargainer.tariffs.strict_table import StrictTable
 from tariff_bargainer.tariffs.tariff import DemandCharge, Period, Ratchet, Tier
@@ -48,6 +49,12 @@ def read_demand(
             remedy="give a number above 0 and at most 1, such as 0.95",
         )
     window_min = table.optional_whole("demandwindow") or None
+    if window_min and (window_min < 0 or MINUTES_PER_DAY % window_min):
+        raise UnsupportedRate(
+            field="demandwindow",
+            problem=f"{window_min} minutes do not fill a day",
+            remedy="give minutes that divide a day, such as 15, 30 or 60",
+        )
     ratchet = _ratchet(table)
     charges = [*_reactive(table, window_min, power_factor)]
     charges += _coincident(table, window_min, system_peaks=system_peaks, power_factor=power_factor)
@@ -178,6 +185,8 @@ def _kva_to_kw(tier: Tier, power_factor: Decimal) -> Tier:
 
 
 def _flat_schedule(table: StrictTable, months: list[int], n_periods: int) -> Schedule:
+    if not months and n_periods > 1:
+        raise table.missing("flatdemandmonths", "12 period numbers")
     if not months:
         months = [0] * 12
     if len(months) != 12 or any(not 0 <= number < n_periods for number in months):

@@ -88,11 +88,12 @@ def read_schedule(table: StrictTable, key: str, n_periods: int) -> Schedule:
     for month, row in enumerate(rows):
         for hour, number in enumerate(row):
             valid = isinstance(number, (int, Decimal)) and number == int(number)
-            if not valid or not 0 <= number < n_periods:
+            # Zeros without a structure are how the service writes that there is no such charge.
+            if not valid or not 0 <= number < max(1, n_periods):
                 raise table.fault(
                     f"{key}[{month}][{hour}]",
                     f"is {number!r}, no period of the rate structure",
-                    f"give a whole number below {n_periods}",
+                    f"give a whole number below {max(1, n_periods)}",
                 )
         schedule.append([int(number) for number in row])
     return schedule

@@ -106,6 +106,9 @@ REFUSED = {
     "fixedmonthlycharge": {"fixedchargefirstmeter": 1, "fixedmonthlycharge": 2},
     "minmonthlycharge": {"mincharge": 1, "minmonthlycharge": 2},
     "surchargepercent": {"surchargepercent": 3},
+    "stormrider": {"stormrider": 0.004},
+    "meterfee": {"meterfee": 2},
+    "demandwindow": {"flatdemandstructure": [[{"rate": 5}]], "demandwindow": 7},
 }
 
 
@@ -126,6 +129,23 @@ def test_urdb_rate_that_cannot_be_represented_is_refused_by_field(field: str) ->
 )
 def test_urdb_fields_that_hold_nothing_are_no_obstacle(key: str, nothing: Any) -> None:
     assert read_urdb(urdb(**{key: nothing, "energytoulabels": ["a"]}))
+
+
+def test_periods_of_flat_demand_need_their_months() -> None:
+    with pytest.raises(TariffFileError, match="flatdemandmonths: is missing"):
+        read_urdb(urdb(flatdemandstructure=[[{"rate": 5}], [{"rate": 6}]]))
+
+
+def test_a_schedule_of_zeros_without_a_structure_is_no_charge() -> None:
+    rate = urdb(
+        energyratestructure=None,
+        demandweekdayschedule=ALWAYS,
+        demandweekendschedule=ALWAYS,
+        fixedchargefirstmeter=7,
+    )
+    assert read_urdb(rate).energy == read_urdb(rate).demand == ()
+    with pytest.raises(TariffFileError, match="demandweekdayschedule"):
+        read_urdb(rate | {"demandweekdayschedule": [[1] * 24] * 12})
 
 
 @pytest.mark.parametrize("share", [[0.5] * 12 + [0.5], 80, [80] * 12, "half", [True]])
