@@ -7,9 +7,7 @@ those about data in `cli_data`, those about paper forms in `cli_tariffs`.
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -18,9 +16,9 @@ import typer
 from cloud.cli_admin import claim_app, member_app
 from cloud.cli_data import data_app
 from cloud.cli_demo import demo
+from cloud.cli_faults import one_line_errors
 from cloud.cli_readings import register as register_readings
 from cloud.cli_tariffs import tariff_app
-from cloud.errors import CloudError
 from solar_fund.cli_usage import OneLineGroup
 
 app = typer.Typer(
@@ -40,16 +38,6 @@ app.add_typer(data_app)
 DataDir = Annotated[
     Path, typer.Option("--data", help="Folder that holds everything; may hold a cloud.toml.")
 ]
-
-
-@contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Say our own errors in one line on stderr and leave with exit code 2."""
-    try:
-        yield
-    except (CloudError, OSError) as fault:
-        sys.stderr.write(f"error: {fault}\n")
-        raise typer.Exit(2) from fault
 
 
 @app.command()

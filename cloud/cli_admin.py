@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cloud.errors import CloudError
+from cloud.cli_faults import one_line_errors
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -28,7 +27,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 @contextmanager
 def writing(data: Path) -> Iterator[tuple[Settings, Connection]]:
     """A transaction beside a running server; our own errors are one line and exit code 2."""
-    try:
+    with one_line_errors():
         from cloud.app import open_database
         from cloud.settings import load_settings
 
@@ -38,9 +37,6 @@ def writing(data: Path) -> Iterator[tuple[Settings, Connection]]:
             database.transaction() as connection,
         ):
             yield settings, connection
-    except (CloudError, OSError) as fault:
-        sys.stderr.write(f"error: {fault}\n")
-        raise typer.Exit(2) from fault
 
 
 @member_app.command("add")

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cloud.errors import BadInput, CloudError
+from cloud.cli_faults import one_line_errors
+from cloud.errors import BadInput
 
 data_app = typer.Typer()
 
 DataDir = Annotated[Path, typer.Option("--data", help="Folder that holds everything.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-
-
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    try:
-        yield
-    except (CloudError, OSError) as fault:
-        sys.stderr.write(f"error: {fault}\n")
-        raise typer.Exit(2) from fault
 
 
 @data_app.command()
@@ -40,7 +30,7 @@ def backup(
 
     Example: coop-cloud backup --data ./commonwatt-data --to coop.tar
     """
-    with _one_line_errors():
+    with one_line_errors():
         from datetime import UTC, datetime
 
         from cloud.backup import make_backup
@@ -68,7 +58,7 @@ def restore(
 
     Example: coop-cloud restore coop.tar --data ./commonwatt-data --erased old/erased_homes.txt
     """
-    with _one_line_errors():
+    with one_line_errors():
         from cloud.backup import restore_backup
         from cloud.erasure import erased_homes
 
@@ -98,7 +88,7 @@ def erase(
 
     Example: coop-cloud erase h-0123456789abcdef --yes
     """
-    with _one_line_errors():
+    with one_line_errors():
         if not yes:
             raise BadInput("this cannot be undone; say --yes if you mean it")
         found = _erase(data, household)
@@ -116,7 +106,7 @@ def verify(data: DataDir = Path("commonwatt-data"), *, as_json: AsJson = False) 
 
     Example: coop-cloud verify --data ./commonwatt-data --json
     """
-    with _one_line_errors():
+    with one_line_errors():
         from cloud.app import open_database
         from cloud.settings import load_settings
         from cloud.transparency.audit import audit

@@ -5,15 +5,14 @@ from __future__ import annotations
 import enum
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cloud.errors import BadInput, CloudError
+from cloud.cli_faults import one_line_errors
+from cloud.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,22 +48,13 @@ def register(app: typer.Typer) -> None:
     app.command("export")(export_file)
 
 
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    try:
-        yield
-    except (CloudError, OSError) as fault:
-        sys.stderr.write(f"error: {fault}\n")
-        raise typer.Exit(2) from fault
-
-
 @store_app.command("counts")
 def store_counts(data: DataDir = _DEFAULT_DATA, *, as_json: AsJson = False) -> None:
     """Count batches, readings and energy in the store; works beside a running server.
 
     Example: coop-cloud store counts --data ./commonwatt-data --json
     """
-    with _one_line_errors():
+    with one_line_errors():
         from cloud.readings.reader import StoreReader
 
         with StoreReader(_store_folder(data)) as store:
@@ -88,7 +78,7 @@ def store_chains(data: DataDir = _DEFAULT_DATA, *, as_json: AsJson = False) -> N
 
     Example: coop-cloud store chains --data ./commonwatt-data --json
     """
-    with _one_line_errors():
+    with one_line_errors():
         from cloud.readings.reader import StoreReader
 
         with StoreReader(_store_folder(data)) as store:
@@ -122,7 +112,7 @@ def store_compact(data: DataDir = _DEFAULT_DATA, *, as_json: AsJson = False) -> 
 
     Example: coop-cloud store compact --data ./commonwatt-data
     """
-    with _one_line_errors():
+    with one_line_errors():
         from cloud.readings.embedded import EmbeddedStore
 
         with EmbeddedStore(_existing(_store_folder(data))) as store:
@@ -152,7 +142,7 @@ def import_file(
 
     Example: coop-cloud import year.xml --household h-1 --purpose own_insight --meter main
     """
-    with _one_line_errors():
+    with one_line_errors():
         from cloud.app import open_database
         from cloud.consents.usecases import grants_of
         from cloud.errors import NotFound
@@ -220,7 +210,7 @@ def export_file(
 
     Example: coop-cloud export home.csv --household h-1
     """
-    with _one_line_errors():
+    with one_line_errors():
         from cloud.readings.green_button_writer import write_green_button
         from cloud.readings.interchange import write_csv, write_parquet
         from cloud.readings.reader import StoreReader

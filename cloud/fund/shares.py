@@ -12,12 +12,11 @@ from decimal import Decimal, InvalidOperation
 from sqlalchemy import Connection
 
 from cloud.errors import BadInput, FieldFault, NotAllowed, StateConflict
+from cloud.fund.bank_evidence import require_bank_evidence
 from cloud.fund.usecases import ledger_in, pay_shares
 from cloud.members.repository import all_households
 from cloud.members.roles import Person, Role
 from cloud.transparency.usecases import record
-from solar_fund.errors import FundError
-from solar_fund.ledger.journal import check_hash
 from solar_fund.money import exponent_of
 
 SHARES_MAX = 10_000
@@ -141,13 +140,7 @@ def _check(
             "the call needs a short name of small letters, digits, blanks and hyphens",
             faults=(FieldFault(pointer="/call", problem="write one such as founding-2026"),),
         )
-    try:
-        check_hash(bank_evidence)
-    except FundError as fault:
-        raise BadInput(
-            "the bank evidence is no SHA-256 in hexadecimal; sha256sum of the statement gives it",
-            faults=(FieldFault(pointer="/bank_evidence", problem="give 64 signs, 0-9 and a-f"),),
-        ) from fault
+    require_bank_evidence(bank_evidence)
     homes = {row.household for row in all_households(connection) if row.erased_at is None}
     strangers = [household for household in shares_minor if household not in homes]
     if strangers:

@@ -22,8 +22,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from cloud.errors import BadInput, FieldFault, NotAllowed, NotFound, StateConflict
+from cloud.errors import NotAllowed, NotFound, StateConflict
 from cloud.fund import booking_record
+from cloud.fund.bank_evidence import require_bank_evidence
 from cloud.fund.booking_record import Booking, Proposal, SupplierPayment
 from cloud.fund.settling import (
     Planned,
@@ -45,11 +46,9 @@ from cloud.members.roles import Person, Role
 from cloud.notices.ports import Letter
 from cloud.notices.usecases import write_letter
 from cloud.savings import repository as savings
-from cloud.savings.months import WorkedOut, write_month
+from cloud.savings.months import WorkedOut, next_settlement, write_month
 from cloud.savings.repository import Settlement
 from cloud.transparency.usecases import record
-from solar_fund.errors import FundError
-from solar_fund.ledger.journal import check_hash
 
 
 def look_ahead(
@@ -66,21 +65,10 @@ def look_ahead(
         found = run_of(connection, newest, now, adds_nothing=True)
         if found.stage in (Stage.BOOKED, Stage.PAID):
             return found
-    revision = savings.next_revision(connection, worked.month.name)
-    draft = Settlement(
-        settlement_number=0,
-        month=worked.month.name,
-        revision=revision,
-        currency=worked.currency,
-        saving_minor=worked.saving_minor,
-        homes=len(worked.savings),
-        evidence_root=worked.root,
-        settled_at=now,
-    )
     settlement, is_new = (
         (newest, False)
         if newest is not None and newest.evidence_root == worked.root
-        else (draft, True)
+        else (next_settlement(connection, worked, now=now), True)
     )
     planned = plan_month(
         connection, settlement, list(worked.savings), costs, sigma_minor=worked.sigma_minor, now=now
@@ -235,7 +223,7 @@ def record_payment(
         StateConflict: It is not booked, was paid otherwise, or another amount is owed.
     """
     _require_board(person)
-    _check_evidence(bank_evidence)
+    require_bank_evidence(bank_evidence)
     settlement = next(
         (one for one in savings.all_settlements(connection, month) if one.revision == revision),
         None,
@@ -310,16 +298,6 @@ def _newest(connection: Connection, month: str) -> Settlement:
     if settlement is None:
         raise NotFound(f"settlement of {month[:20]}")
     return settlement
-
-
-def _check_evidence(bank_evidence: str) -> None:
-    try:
-        check_hash(bank_evidence)
-    except FundError as fault:
-        raise BadInput(
-            "the bank evidence is no SHA-256 in hexadecimal; sha256sum of the statement gives it",
-            faults=(FieldFault(pointer="/bank_evidence", problem="give 64 signs, 0-9 and a-f"),),
-        ) from fault
 
 
 def _require_over(worked: WorkedOut, now: datetime) -> None:

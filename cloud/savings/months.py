@@ -199,18 +199,8 @@ def write_month(
     newest = repository.newest_settlement(connection, worked.month.name)
     if newest is not None and newest.evidence_root == worked.root:
         return newest, False
-    revision = repository.next_revision(connection, worked.month.name)
-    draft = Settlement(
-        settlement_number=0,
-        month=worked.month.name,
-        revision=revision,
-        currency=worked.currency,
-        saving_minor=worked.saving_minor,
-        homes=len(worked.savings),
-        evidence_root=worked.root,
-        settled_at=now,
-    )
-    savings = [replace(saving, revision=revision) for saving in worked.savings]
+    draft = next_settlement(connection, worked, now=now)
+    savings = [replace(saving, revision=draft.revision) for saving in worked.savings]
     number = repository.insert_settlement(connection, draft, savings)
     record(
         connection,
@@ -220,12 +210,26 @@ def write_month(
             "homes": len(savings),
             "left_out": worked.left_out,
             "month": worked.month.name,
-            "revision": revision,
+            "revision": draft.revision,
             "saving_minor": worked.saving_minor,
         },
         at=now,
     )
     return replace(draft, settlement_number=number), True
+
+
+def next_settlement(connection: Connection, worked: WorkedOut, *, now: datetime) -> Settlement:
+    """A month as it would be written down: its next revision, without a number yet."""
+    return Settlement(
+        settlement_number=0,
+        month=worked.month.name,
+        revision=repository.next_revision(connection, worked.month.name),
+        currency=worked.currency,
+        saving_minor=worked.saving_minor,
+        homes=len(worked.savings),
+        evidence_root=worked.root,
+        settled_at=now,
+    )
 
 
 def billing_usage(

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from solar_fund.errors import ElectionFileInvalid, ElectionInvalid
+from solar_fund.voting.election_text import read_election_text
 
 FILE_BYTES_MAX = 64 * 1024 * 1024
 CANDIDATES_MAX = 1_000
@@ -102,19 +103,7 @@ def read_blt(path: Path) -> RankedElection:
     Raises:
         ElectionFileInvalid: The file cannot be read; the line and fault are named.
     """
-    try:
-        if path.stat().st_size > FILE_BYTES_MAX:
-            raise ElectionFileInvalid(
-                str(path), 0, f"is larger than the limit of {FILE_BYTES_MAX} bytes"
-            )
-        written = path.read_bytes()
-    except OSError as error:
-        raise ElectionFileInvalid(str(path), 0, f"cannot be read: {error.strerror}") from None
-    try:
-        text = written.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        # Older council files are in the Windows encoding of western Europe.
-        text = written.decode("cp1252", errors="replace")
+    text = read_election_text(path, bytes_max=FILE_BYTES_MAX)
     return parse_blt(text, str(path))
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from solar_fund.errors import ElectionInvalid, TieUnresolved
 from solar_fund.voting.blt import RankedElection
-from solar_fund.voting.stv import StvResult, StvRound
+from solar_fund.voting.stv import StvResult, StvRound, round_of
 from solar_fund.voting.tie_break import lot_ranks
 
 # Twelve decimals: three more than the bound on the surplus at which a round ends.
@@ -163,15 +163,5 @@ class _MeekCount:
 
     def _record(self, action: str, new: list[int], excluded: tuple[str, ...] = ()) -> None:
         self.rounds.append(
-            StvRound(
-                action=action,
-                votes={
-                    self._name(n): self.votes[n]
-                    for n in range(len(self.votes))
-                    if n not in self.election.withdrawn
-                },
-                exhausted=self.exhausted,
-                elected=tuple(self._name(number) for number in new),
-                excluded=excluded,
-            )
+            round_of(self.election, action, self.votes, self.exhausted, new, excluded)
         )

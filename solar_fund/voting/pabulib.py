@@ -17,6 +17,7 @@ from typing import get_args
 
 from solar_fund.errors import ElectionFileInvalid, ElectionInvalid
 from solar_fund.voting.ballots import Ballot, BallotProject, Election, VoteType
+from solar_fund.voting.election_text import read_election_text
 
 FILE_BYTES_MAX = 512 * 1024 * 1024
 FIELD_CHARS_MAX = 1_000_000
@@ -31,20 +32,7 @@ def read_pb(path: Path) -> Election:
     Raises:
         ElectionFileInvalid: The file cannot be read as an election; the line and fault are named.
     """
-    try:
-        size = path.stat().st_size
-        if size > FILE_BYTES_MAX:
-            raise ElectionFileInvalid(
-                str(path), 0, f"{size} bytes are more than the limit of {FILE_BYTES_MAX}"
-            )
-        written = path.read_bytes()
-    except OSError as error:
-        raise ElectionFileInvalid(str(path), 0, f"cannot be read: {error.strerror}") from None
-    try:
-        text = written.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        # Saved by an older program; ids and figures are the same letters in its encoding.
-        text = written.decode("cp1252", errors="replace")
+    text = read_election_text(path, bytes_max=FILE_BYTES_MAX)
     return parse_pb(text, str(path))
 
 

@@ -37,6 +37,37 @@ class StvRound:
     excluded: tuple[str, ...] = ()
 
 
+def round_of(
+    election: RankedElection,
+    action: str,
+    votes: Sequence[int],
+    exhausted: int,
+    elected: Sequence[int],
+    excluded: tuple[str, ...] = (),
+) -> StvRound:
+    """One stage of the count by names; who withdrew is not in it.
+
+    Args:
+        election: Gives the names.
+        action: What was done, in words.
+        votes: Votes by number of the candidate [1/units_per_vote of a vote].
+        exhausted: Votes that no longer name anyone standing [same unit].
+        elected: Numbers of those deemed elected at this stage.
+        excluded: Names excluded at this stage.
+    """
+    return StvRound(
+        action=action,
+        votes={
+            name: votes[number]
+            for number, name in enumerate(election.candidates)
+            if number not in election.withdrawn
+        },
+        exhausted=exhausted,
+        elected=tuple(election.candidates[number] for number in elected),
+        excluded=excluded,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StvResult:
     """The result of an STV count.
@@ -232,17 +263,7 @@ class _ScottishCount:
             self._elect(last)
             new += last
         self.rounds.append(
-            StvRound(
-                action=action,
-                votes={
-                    self._name(n): self.votes[n]
-                    for n in range(len(self.votes))
-                    if n not in self.election.withdrawn
-                },
-                exhausted=self.exhausted,
-                elected=tuple(self._name(number) for number in new),
-                excluded=excluded,
-            )
+            round_of(self.election, action, self.votes, self.exhausted, new, excluded)
         )
 
     def _elect(self, numbers: list[int]) -> None:

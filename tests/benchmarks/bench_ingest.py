@@ -20,7 +20,8 @@ import httpx
 from gateway.wire.codec import compress, encode
 from gateway.wire.session import PATH_BATCHES
 from gateway.wire.signing import DOMAIN_BATCH, HEADER_KEY, HEADER_SIGNATURE, signature_of
-from tests.cloud.server_process import ServerProcess, add_paired_homes, free_port, terms_now
+from tests.cloud.server_process import ServerProcess, add_paired_homes, terms_now
+from tests.ports import free_port
 
 HOMES = 32
 ROUNDS = 2

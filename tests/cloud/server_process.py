@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,14 +24,9 @@ from cloud.settings import Settings, load_settings
 from gateway.wire.consent import Terms
 from gateway.wire.signing import public_bytes
 from tests.cloud.coop_builder import HomeGateway
+from tests.ports import free_port
 
 START_S_MAX = 30
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class ServerProcess:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from cloud.demo.processes import free_port
 from cloud.members.access import SESSION_COOKIE
 from cloud.members.repository import person_by_email
 from cloud.members.roles import Person
@@ -31,6 +30,7 @@ from tests.cloud.group_builder import (
 from tests.cloud.office_builder import HOURS, home_with, plan
 from tests.flow.looking_at_pages import LOOKS, chromium, faults_of_pages, look_of
 from tests.flow.test_vote_pages_in_a_browser import served
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.xdist_group("office-pages")]
 

@@ -12,7 +12,6 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext
 
-from cloud.demo.processes import free_port
 from cloud.members.access import SESSION_COOKIE
 from cloud.members.roles import Person
 from cloud.members.usecases import open_session
@@ -20,6 +19,7 @@ from tests.cloud.coop_builder import Coop, open_coop
 from tests.cloud.data_requests.request_builder import SETTINGS, asking_in
 from tests.cloud.votes.policy_builder import cast, count, open_policy, open_slate, plan_of
 from tests.flow.looking_at_pages import LOOKS, chromium, faults_of_pages, look_of
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.xdist_group("vote-pages")]
 

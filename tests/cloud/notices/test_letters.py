@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from datetime import timedelta
 
 import pytest
@@ -15,6 +14,7 @@ from cloud.notices.repository import notices
 from cloud.notices.usecases import TRIES_MAX, send_due_letters, write_letter
 from cloud.settings import MailSettings
 from tests.cloud.coop_builder import Postbox
+from tests.ports import free_port
 
 LETTER = Letter(to="ada@example.org", subject="Grüße", text="Guten Tag, Ada.\n")
 
@@ -87,12 +87,6 @@ def test_a_letter_that_is_useless_by_now_is_not_sent(coop):
     post = Postbox()
     assert send_due_letters(coop.services.database, post, late) == 0
     assert (post.letters, waiting(coop)) == ([], 0)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_letters_arrive_at_a_real_smtp_server():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.server
 import json
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -21,15 +20,10 @@ from cloud.readings.embedded import EmbeddedStore
 from cloud.readings.mirror_influx import InfluxMirror
 from gateway.wire.reading import Purpose, Quantity, StreamKey
 from tests.cloud.readings.batches import MONDAY, batch, part
+from tests.ports import free_port
 
 PROGRAM = shutil.which("victoria-metrics")
 HOME = "home, with = strange \\ letters"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Server:

@@ -22,12 +22,7 @@ from gateway.meters.mqtt import BrokerAddress
 from gateway.meters.source import Sample
 from gateway.metrics import metrics_text
 from tests.gateway.home import Home
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+from tests.ports import free_port
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from gateway.cli import app
 from gateway.settings import read_settings
 from gateway.setup import add_devices, set_up
+from tests.ports import free_port
 
 PI = Path(__file__).resolve().parents[3] / "firmware_configs" / "raspberry_pi"
 SEARCH = "/usr/sbin:/usr/bin:/sbin:/bin:/opt/homebrew/sbin"
@@ -71,12 +72,6 @@ def test_the_firewall_is_taken_by_nftables_and_drops_by_default() -> None:
     text = (PI / "nftables/commonwatt.nft").read_text(encoding="utf-8")
     assert text.count("policy drop") == 3
     assert not re.search(r"dport.*\b22\b", text)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture

@@ -15,14 +15,9 @@ from playwright.sync_api import sync_playwright
 from tests.gateway.coop_server import serving
 from tests.gateway.fake_coop import CLAIM_CODE, FakeCoop
 from tests.gateway.meter_server import metering, running_total, sdm630
+from tests.ports import free_port
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ from gateway.meters.modbus_link import RtuAddress, RtuOverTcpAddress, TcpAddress
 from gateway.meters.source import MeterCondition, MeterSource, Sample
 from tests.gateway.meters.late_bridge import LateBridge
 from tests.gateway.meters.test_late_replies import self_naming_map
-from tests.gateway.meters.wires import free_port, libmodbus_server
+from tests.gateway.meters.wires import libmodbus_server
+from tests.ports import free_port
 
 
 def quick(meter_map: MeterMap, timeout_s: float = 0.05) -> MeterMap:

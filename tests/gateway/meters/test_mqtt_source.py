@@ -25,7 +25,8 @@ from gateway.meters.mqtt import (
     why_unreachable,
 )
 from gateway.meters.source import MeterCondition, Sample
-from tests.gateway.meters.wires import free_port, mosquitto, publish
+from tests.gateway.meters.wires import mosquitto, publish
+from tests.ports import free_port
 
 PAYLOAD = json.dumps({"ENERGY": {"Total": 3.185, "Power": 512, "Voltage": 231}})
 

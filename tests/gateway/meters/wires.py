@@ -17,16 +17,11 @@ from pathlib import Path
 import pytest
 
 from gateway.decode.meter_map import RegisterKey
+from tests.ports import free_port
 
 HERE = Path(__file__).parent
 LIBMODBUS_SOURCE = HERE.parents[1] / "data" / "gateway" / "libmodbus_server.c"
 Image = Mapping[RegisterKey, int]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def needed(program: str, package: str) -> str:
