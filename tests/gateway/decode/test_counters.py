@@ -275,9 +275,66 @@ def test_state_survives_being_written_down() -> None:
     )
 
 
-def test_limits_that_make_no_sense_are_refused() -> None:
-    with pytest.raises(ValueError, match="step_s"):
-        CounterLimits(power_w_max=1, step_s=7)
+@pytest.mark.parametrize(("rise_wh", "verdict"), [(3602, "ok"), (3603, "suspect_high")])
+def test_the_most_that_is_believed_is_the_fuse_for_the_time_and_two_steps(
+    rise_wh: int, verdict: str
+) -> None:
+    limits = CounterLimits(power_w_max=3600, margin=1, update_lag_s=0, resolution_wh=1)
+    meter = Meter(limits)
+    meter.read(0, 0)
+    assert meter.read(3600, rise_wh) == verdict
+
+
+@pytest.mark.parametrize("last_s", [3620, 3640])
+def test_the_minute_in_which_a_silence_ends_is_an_estimate_however_often_it_is_read(
+    last_s: int,
+) -> None:
+    meter = Meter()
+    meter.read(0, 1000)
+    meter.read(3620, 1600)
+    meter.read(last_s, 1600 if last_s == 3620 else 1605)
+    meter.read(3680, 1610)
+    meter.read(3720, 1620)
+    assert [interval.quality for interval in meter.intervals[-2:]] == [
+        Quality.ESTIMATED,
+        Quality.MEASURED,
+    ]
+
+
+@pytest.mark.parametrize(("total_wh", "is_held"), [(99_800, False), (99_799, True)])
+def test_a_step_back_of_up_to_200_wh_is_waited_out_and_a_larger_one_is_weighed(
+    total_wh: int, is_held: bool
+) -> None:
+    meter = Meter()
+    meter.read(0, 100_000)
+    assert meter.read(10, total_wh) is Verdict.SUSPECT_LOW
+    assert meter.state is not None
+    assert (meter.state.quarantine is not None) == is_held
+
+
+def test_a_repeated_reading_confirms_nothing() -> None:
+    meter = Meter()
+    meter.read(0, 100_000)
+    for seconds in (10, 10, 30):
+        meter.read(seconds, seconds)
+    assert meter.verdicts[1:] == [Verdict.SUSPECT_LOW] * 3
+    assert meter.read(50, 50) is Verdict.RESET
+
+
+def test_two_readings_may_be_enough_to_confirm() -> None:
+    meter = Meter(CounterLimits(power_w_max=43_470, resolution_wh=1, confirm_count=2))
+    meter.read(0, 100_000)
+    assert meter.read(10, 10) is Verdict.SUSPECT_LOW
+    assert meter.read(30, 30) is Verdict.RESET
+
+
+@pytest.mark.parametrize("limits", [{"power_w_max": 0}, {"step_s": 0}, {"step_s": 7}])
+def test_limits_that_make_no_sense_are_refused(limits: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="power_w_max must be positive and step_s"):
+        CounterLimits(**{"power_w_max": 1, **limits})
+
+
+def test_one_reading_never_confirms_and_a_time_has_a_zone() -> None:
     with pytest.raises(ValueError, match="confirm_count"):
         CounterLimits(power_w_max=1, confirm_count=1)
     with pytest.raises(ValueError, match="UTC"):
