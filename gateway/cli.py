@@ -2,7 +2,7 @@
 
 import typer
 
-from gateway import cli_household, cli_meters, cli_service
+from gateway import cli_household, cli_meters, cli_refused, cli_service
 from gateway.cli_usage import OneLineGroup
 
 app = typer.Typer(
@@ -22,4 +22,5 @@ def main() -> None:
 
 cli_service.register(app)
 cli_household.register(app)
+cli_refused.register(app)
 cli_meters.register(app)

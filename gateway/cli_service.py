@@ -169,6 +169,8 @@ def status(config: ConfigOption, json_output: JsonOption = False) -> None:
         print(f"meter {name}: {meter['condition']}, last heard {meter['last_heard'] or 'never'}")
     print(f"read {answer['readings_read']}, withheld {answer['readings_withheld']}")
     print(f"waiting {answer['waiting']}, accepted {answer['accepted']}")
+    if answer["refused"]:
+        print(f"refused {answer['refused']}; look with `coop-gateway refused list`")
     print(f"last sent {answer['last_sent_at'] or 'never'}")
     if answer["paused"]:
         print("sending is paused")

@@ -11,7 +11,7 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -170,7 +170,7 @@ def overwrite_and_remove(path: Path) -> bool:
 
 def _copy(source: Path, target: sqlite3.Connection, table: str) -> tuple[int, bool]:
     """Copy what can be read of a table, from both ends; how many rows, and whether all."""
-    columns = [row[1] for row in target.execute(f"PRAGMA table_info({table})")]
+    columns = _columns(source, target, table)
     marks = ", ".join("?" for _ in columns)
     write = f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608  our names
     before = target.total_changes
@@ -190,16 +190,22 @@ def _copy(source: Path, target: sqlite3.Connection, table: str) -> tuple[int, bo
     return target.total_changes - before, whole
 
 
+def _columns(source: Path, target: sqlite3.Connection, table: str) -> list[str]:
+    """Columns of a table that are in both files; the old one may be of an earlier version."""
+    ours = [row[1] for row in target.execute(f"PRAGMA table_info({table})")]
+    with closing(sqlite3.connect(source)) as connection, suppress(sqlite3.Error):
+        theirs = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+        return [column for column in ours if column in theirs] or ours
+    return ours
+
+
 def _rows(
     source: Path, table: str, columns: list[str], direction: str
 ) -> Iterator[tuple[object, ...]]:
     # By the table itself: an index, or a sort, would meet the damaged pages at once.
     order = "rowid" if table not in _WITHOUT_ROWID else columns[0]
     with closing(sqlite3.connect(source, isolation_level=None)) as connection:
-        known = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
-        picked = ", ".join(column for column in columns if column in known)
-        if len(known) < len(columns):
-            raise sqlite3.DatabaseError(f"{table} has other columns")
+        picked = ", ".join(columns)
         yield from connection.execute(f"SELECT {picked} FROM {table} ORDER BY {order} {direction}")  # noqa: S608  our names
 
 

@@ -101,7 +101,9 @@ CREATE TABLE dead_letter (
     length_s INTEGER NOT NULL,
     energy_wh INTEGER NOT NULL,
     reason TEXT NOT NULL,
-    refused_at_s INTEGER NOT NULL
+    refused_at_s INTEGER NOT NULL,
+    resolution TEXT NOT NULL DEFAULT '',
+    quality TEXT NOT NULL DEFAULT 'm'
 );
 CREATE TABLE tally (
     meter TEXT NOT NULL,
@@ -130,6 +132,16 @@ CREATE TABLE notable (
     said TEXT NOT NULL
 );
 """
+
+
+_ADDED = {
+    "dead_letter": {
+        "resolution": "TEXT NOT NULL DEFAULT ''",
+        "quality": "TEXT NOT NULL DEFAULT 'm'",
+    }
+}
+"""Columns that came later. The version stays: software of before, in the other slot of a Pi, can
+still work with the file, and only a change that it could not live with raises the version."""
 
 
 def connect(state_dir: Path, *, read_only: bool = False) -> sqlite3.Connection:
@@ -193,6 +205,7 @@ def _opened(path: Path, *, read_only: bool) -> sqlite3.Connection:
         if connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
             _create(connection)
         _check(connection, path)
+        _add_columns(connection)
     except BaseException:
         connection.close()
         raise
@@ -212,6 +225,15 @@ def _create(connection: sqlite3.Connection) -> None:
     except BaseException:
         connection.execute("ROLLBACK")
         raise
+
+
+def _add_columns(connection: sqlite3.Connection) -> None:
+    """Give a file of an earlier version the columns that came later."""
+    for table, columns in _ADDED.items():
+        known = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+        for name, kind in columns.items():
+            if name not in known:
+                connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:

@@ -18,6 +18,7 @@ from gateway.outbox.rows import (
     from_seconds,
     gap_over,
     parts_of,
+    quality_letter,
     rows_of,
     stream_key,
 )
@@ -292,7 +293,8 @@ def _log_departure(
 def _bury(connection: sqlite3.Connection, row: WaitingRow, *, reason: str, now: datetime) -> None:
     connection.execute(
         "INSERT INTO dead_letter (meter, quantity, purpose, permit, epoch, start_s, length_s,"
-        " energy_wh, reason, refused_at_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " energy_wh, reason, refused_at_s, resolution, quality)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             row.stream.meter,
             row.stream.quantity,
@@ -304,6 +306,8 @@ def _bury(connection: sqlite3.Connection, row: WaitingRow, *, reason: str, now: 
             row.energy_wh,
             reason,
             at_seconds(now),
+            str(row.permit.resolution),
+            quality_letter(row.quality),
         ),
     )
     connection.execute(
