@@ -156,7 +156,10 @@ class GatewayRevoked(CloudError):
 
     def __init__(self, *, key_id: str) -> None:
         self.key_id = key_id
-        super().__init__(f"gateway {key_id} was revoked; pair it again with a new claim code")
+        super().__init__(
+            f"gateway {key_id} was revoked; erase it with `coop-gateway purge`, which ends its key, "
+            "and pair it with a new claim code"
+        )
 
 
 class BadClaimCode(CloudError):
@@ -164,7 +167,8 @@ class BadClaimCode(CloudError):
 
     def __init__(self) -> None:
         super().__init__(
-            "the claim code is wrong, used, or older than 15 minutes; make a new one in the portal"
+            "the claim code is wrong, used, or older than 15 minutes; make a new one on your page, "
+            "under Your gateway"
         )
 
 

@@ -72,6 +72,7 @@ def pair(
     json_output: JsonOption = False,
 ) -> None:
     """Bind this gateway to your household, and pin the co-op's keys."""
+    from gateway.clock import DOUBT_S_MIN, off_by
     from gateway.identity import HASH_FILE
     from gateway.parts import Parts, open_parts
 
@@ -95,6 +96,7 @@ def pair(
         "coop": pinned.coop_name if pinned else None,
         "local_secret": parts.local_secret,
         "local_page": parts.settings.local_page.address,
+        "clock_offset_s": parts.uplink.clock_offset_s,
     }
     if json_output:
         write_json(answer)
@@ -104,10 +106,11 @@ def pair(
     if parts.local_secret:
         print(f"local secret: {parts.local_secret}  (shown once; needed to widen consents)")
     print(f"local page: {answer['local_page']}")
+    offset_s = parts.uplink.clock_offset_s or 0.0
+    if abs(offset_s) > DOUBT_S_MIN:
+        print(f"the clock is {off_by(offset_s)} the co-op's: readings wait until they agree")
     if qr:
-        import segno
-
-        segno.make(str(answer["local_page"]), error="m").terminal(compact=True)
+        print(_qr(str(answer["local_page"])))
 
 
 def sync(config: ConfigOption, json_output: JsonOption = False) -> None:
@@ -151,6 +154,7 @@ def status(config: ConfigOption, json_output: JsonOption = False) -> None:
             "meters": [meter.name for meter in settings.meters],
             "paused": store.fact("paused") is not None,
             "log_fork": _text(store.fact("fork")),
+            "turned_away": _text(store.fact("turned_away")),
             "last_sent_at": _text(store.fact("last_sent_at")),
             "policy_confirmed_at": _text(store.fact("policy_confirmed_at")),
             "tallies": tallies(connection),
@@ -176,6 +180,8 @@ def status(config: ConfigOption, json_output: JsonOption = False) -> None:
         print("sending is paused")
     if answer["log_fork"]:
         print(f"ALARM, nothing is sent: {answer['log_fork']}")
+    if answer["turned_away"]:
+        print(f"ALARM, the co-op takes nothing from this gateway: {answer['turned_away']}")
 
 
 def rotate(config: ConfigOption, json_output: JsonOption = False) -> None:
@@ -254,6 +260,20 @@ def setup(
         print(f"kept {root / place}")
     for name, password in made.items():
         print(f"device {name}: password {password}  (shown once)")
+
+
+def _qr(text: str) -> str:
+    """A QR code for a terminal, two rows a line, black on white whatever its own colours are."""
+    import segno
+
+    rows = [list(row) for row in segno.make(text, error="m").matrix_iter(border=4)]
+    rows += [[0] * len(rows[0])] * (len(rows) % 2)
+    signs = {(0, 0): " ", (1, 0): "▀", (0, 1): "▄", (1, 1): "█"}
+    lines = (
+        "".join(signs[above, below] for above, below in zip(*pair, strict=True))
+        for pair in zip(rows[::2], rows[1::2], strict=True)
+    )
+    return "\n".join(f"\x1b[30;107m{line}\x1b[0m" for line in lines)
 
 
 def _text(stored: bytes | None) -> str | None:

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, timedelta
 from pathlib import Path
-from typing import Protocol
 
 from gateway.backfill import HoleFiller
 from gateway.clock import Clock, ClockWatch, SystemClock
@@ -26,7 +25,7 @@ from gateway.outbox.room import make_room
 from gateway.outbox.salvage import is_damage
 from gateway.outbox.sqlite import SqliteOutbox, StaleBook
 from gateway.pipeline import Pipeline
-from gateway.ports import CloudLink
+from gateway.ports import CloudLink, Served
 from gateway.settings import Settings
 from gateway.simulation import SimulatedClock
 from gateway.sources import broker_address, build_sources, counts_of, record_keepers
@@ -44,13 +43,6 @@ TICK_S = 1.0
 _TALK_FAULTS = (GatewayError, WireError, sqlite3.Error, OSError)
 """What may go wrong between here and the co-op without ending the gateway."""
 log = logging.getLogger("commonwatt.gateway")
-
-
-class Served(Protocol):
-    """Something that serves until it is cancelled."""
-
-    async def serve(self) -> None:
-        """Serve."""
 
 
 @dataclass(slots=True)
@@ -103,6 +95,7 @@ class Daemon:
     def take(self, sample: Sample) -> None:
         """Take in what a meter said; hold it in memory while the clock cannot be believed."""
         self.live.take(sample)
+        self._look_at_clock()
         if not self.watch.is_synchronised():
             self._held.append((self.watch.clock.since_boot_s(), sample))
             if len(self._held) > HELD_SAMPLES_MAX:
@@ -172,8 +165,13 @@ class Daemon:
         pinned = self.identity.pinned
         if pinned is None:
             return
+        known = self._generation
         book, self._generation = self.store.book(pinned.household)
         self.pipeline.change_book(book)
+        if self._generation != known:
+            # Whoever changed it may have been killed before the erased rows were out of the log.
+            with contextlib.suppress(sqlite3.Error):
+                self.store.truncate_log()
         if not self.watch.is_synchronised():
             return
         try:
@@ -320,10 +318,7 @@ class Daemon:
     def _tick(self) -> None:
         for source in self.sources:
             self.progress.turned(f"source {source.name}", source.health().progress_s)
-        stepped_s = self.watch.step_s()
-        if stepped_s:
-            log.warning("the clock jumped step_s=%.1f", stepped_s)
-            self._note("clock", f"the clock jumped by {stepped_s:.1f} s")
+        self._look_at_clock()
         if self.watch.is_synchronised():
             self._release()
         self._notice_changes()
@@ -331,6 +326,12 @@ class Daemon:
         said = one_line(self)
         if said != self._told and notify_systemd(f"STATUS={said}"):
             self._told = said
+
+    def _look_at_clock(self) -> None:
+        stepped_s = self.watch.step_s()
+        if stepped_s:
+            log.warning("the clock jumped step_s=%.1f", stepped_s)
+            self._note("clock", f"the clock jumped by {stepped_s:.1f} s")
 
     def _failed(self, loop: str, fault: Exception, backoff: Backoff) -> float:
         if isinstance(fault, sqlite3.Error):

@@ -182,9 +182,11 @@ class NotPaired(GatewayError):
 class PairingRefused(GatewayError):
     """The co-op did not accept the claim code."""
 
-    def __init__(self, *, problem: str) -> None:
+    def __init__(
+        self, *, problem: str, remedy: str = "make a new claim code on the co-op's page"
+    ) -> None:
         self.problem = problem
-        super().__init__(f"pairing: {problem}; ask for a new claim code in the co-op's portal")
+        super().__init__(f"pairing: {problem}; {remedy}" if remedy else f"pairing: {problem}")
 
 
 class ConsentNotPossible(GatewayError):
@@ -195,6 +197,13 @@ class ConsentNotPossible(GatewayError):
         self.problem = problem
         self.remedy = remedy
         super().__init__(f"consent {consent_id}: {problem}; {remedy}")
+
+
+class NoAlarm(GatewayError):
+    """There is nothing to accept."""
+
+    def __init__(self) -> None:
+        super().__init__("the co-op's log does not contradict itself; there is nothing to accept")
 
 
 class WrongSecret(GatewayError):

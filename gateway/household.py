@@ -11,7 +11,7 @@ from datetime import datetime
 import msgspec
 
 from gateway.consent.book import Change, ConsentBook
-from gateway.errors import ConsentNotPossible, NotPaired
+from gateway.errors import ConsentNotPossible, NoAlarm, NotPaired
 from gateway.identity import Identity
 from gateway.outbox.sqlite import SqliteOutbox
 from gateway.wire.consent import EventType, Terms, encode_event, is_within
@@ -99,7 +99,7 @@ def narrow(
 
     Raises:
         NotPaired: There is no household yet.
-        ConsentNotPossible: There is no such consent, or it would let more out.
+        ConsentNotPossible: There is no such consent, it would let more out, or nothing changes.
     """
     book = current_book(store, identity)
     grant = book.grants.get(consent_id)
@@ -108,6 +108,12 @@ def narrow(
     terms = _chosen(
         consent_id, grant.terms, meters=meters, quantities=quantities, resolution=resolution
     )
+    if terms == grant.terms:
+        raise ConsentNotPossible(
+            consent_id=consent_id,
+            problem="nothing would change",
+            remedy="name fewer meters or quantities, or a coarser resolution",
+        )
     return _change(store, identity, book, consent_id, EventType.NARROWED, terms=terms, now=now)
 
 
@@ -125,6 +131,28 @@ def withdraw(
     if grant is None or grant.is_withdrawn:
         raise _unknown(book, consent_id)
     return _change(store, identity, book, consent_id, EventType.WITHDRAWN, terms=None, now=now)
+
+
+def accept_log(store: SqliteOutbox, identity: Identity, *, secret: str, now: datetime) -> str:
+    """Believe the co-op's log anew after an alarm; the next sync begins with what it shows then.
+
+    The household does so when it knows why the log contradicted itself, such as a co-op that had to
+    go back to a backup.
+
+    Returns:
+        What the alarm was.
+
+    Raises:
+        NoAlarm: There is none.
+        WrongSecret: The secret does not fit.
+    """
+    fork = store.fact("fork")
+    if fork is None:
+        raise NoAlarm
+    identity.check_secret(secret)
+    store.set_facts(fork=None, checkpoint=None)
+    store.note(now, "fork", f"the household accepted the co-op's log anew, after: {fork.decode()}")
+    return fork.decode()
 
 
 def pause(store: SqliteOutbox, now: datetime) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -38,6 +38,8 @@ from gateway.wire.reading import Quantity, Reading, StreamKey
 
 ROWS_IN_MEMORY_MAX = 50_000
 """If the disk takes nothing, at most this many intervals wait in memory."""
+_FAR_AHEAD = timedelta(hours=1)
+"""A clock that is right closes no stream ahead of itself; a smaller step back is waited out."""
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -246,6 +248,8 @@ class Pipeline:
         self._counters[key] = advanced.state
         self._pending.counters.add(key)
         self.verdicts[sample.meter, quantity, advanced.verdict] += 1
+        if advanced.verdict is Verdict.CLOCK_SET_BACK:
+            self._reopen(sample.meter, quantity, advanced.state.edge)
         for interval in advanced.intervals:
             self.take_reading(
                 Reading(
@@ -258,6 +262,17 @@ class Pipeline:
                     epoch=interval.epoch,
                 )
             )
+
+    def _reopen(self, meter: str, quantity: Quantity, now: datetime) -> None:
+        """After a clock that was far ahead was set back, let streams go on from the right time.
+
+        What was closed in between lies in a future that has not happened. A small step back is
+        left alone, so that no interval is given out twice.
+        """
+        for stream, state in self._streams.items():
+            named = stream.meter == meter and stream.quantity == quantity
+            if named and state.closed_to > now + _FAR_AHEAD:
+                self._drop_period(stream, replace(state, closed_to=now))
 
     def _feed(self, stream: StreamKey, grant: Grant, piece: Reading, *, readings: int) -> None:
         resolution = grant.terms.resolution

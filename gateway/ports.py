@@ -26,3 +26,10 @@ class CloudLink(Protocol):
 
     async def rotate(self, request: RotateRequest) -> None:
         """Tell that a new key takes over."""
+
+
+class Served(Protocol):
+    """Something that serves until it is cancelled."""
+
+    async def serve(self) -> None:
+        """Serve."""

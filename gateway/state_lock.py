@@ -16,6 +16,7 @@ from gateway.status_socket import FILE_NAME as STATUS_FILE
 
 LOCK_FILE = "gateway.lock"
 _OURS = ("gateway.key", "gateway.key.next", "local_secret", "pinned.json")
+_DATABASE = tuple(f"{FILE_NAME}{ending}" for ending in ("", "-wal", "-shm", "-journal"))
 
 
 @contextmanager
@@ -56,7 +57,9 @@ def purge_state(state_dir: Path) -> list[str]:
             path=str(state_dir), problem="there is no gateway state", remedy="check state_dir"
         )
     with only_one(state_dir):
-        files = (FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm", *_OURS, RESERVE_FILE)
+        # A power cut while one of ours was written anew leaves the fresh copy behind.
+        fresh = tuple(f"{name}.new" for name in _OURS)
+        files = (*_DATABASE, *_OURS, *fresh, RESERVE_FILE)
         removed = [name for name in files if overwrite_and_remove(state_dir / name)]
     for name in (LOCK_FILE, STATUS_FILE):
         (state_dir / name).unlink(missing_ok=True)

@@ -7,6 +7,7 @@ import sqlite3
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from gateway.clock import DOUBT_S_MIN, off_by
 from gateway.meters.source import MeterCondition, MeterHealth
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ log = logging.getLogger("commonwatt.gateway")
 def troubles(daemon: Daemon) -> dict[str, str]:
     """What is wrong now, by place, in words; empty if all is well.
 
-    Places are short and stable: `disk`, `room`, `clock`, `log`, `work`, `sync`, `send`,
+    Places are short and stable: `disk`, `room`, `clock`, `log`, `key`, `work`, `sync`, `send`,
     `meter NAME`, `source NAME` and the names of what is served.
     """
     found: dict[str, str] = {}
@@ -29,6 +30,9 @@ def troubles(daemon: Daemon) -> dict[str, str]:
             found["log"] = (
                 f"the co-op's log contradicts itself, so nothing is sent: {fork.decode()}"
             )
+        turned_away = daemon.store.fact("turned_away")
+        if turned_away is not None:
+            found["key"] = f"the co-op takes nothing from this gateway: {turned_away.decode()}"
     except sqlite3.Error as fault:
         found["disk"] = f"cannot be read ({fault})"
     found |= daemon.problems
@@ -38,7 +42,13 @@ def troubles(daemon: Daemon) -> dict[str, str]:
     elif daemon.store.reserve.is_scarce():
         found["room"] = "the card is nearly full; old readings are made coarser"
     if not daemon.watch.is_synchronised():
-        found["clock"] = "not confirmed yet; readings wait in memory"
+        offset_s = daemon.watch.offset_s
+        doubted = offset_s is not None and abs(offset_s) > DOUBT_S_MIN
+        found["clock"] = (
+            f"{off_by(offset_s)} the co-op's; readings wait in memory"
+            if doubted and offset_s is not None
+            else "not confirmed yet; readings wait in memory"
+        )
     stuck = daemon.progress.stuck()
     if stuck:
         found["work"] = f"stuck: {', '.join(stuck)}"

@@ -162,7 +162,10 @@ def pair_gateway(connection: Connection, request: SignedRequest, now: datetime) 
     if known is not None:
         if claim.used_by == key_id and known.revoked_at is None:
             return known
-        raise StateConflict("this key is bound already; make a new one on the gateway")
+        raise StateConflict(
+            "this key was used before; erase the gateway with `coop-gateway purge`, so that it makes a "
+            "new one, and pair it again"
+        )
     repository.mark_claim_used(connection, claim.code_hash, key_id)
     gateway = _new_gateway(public_key, household, wanted.software, now)
     repository.insert_gateway(connection, gateway)

@@ -10,6 +10,7 @@ from cloud.settings import Settings
 from cloud.web import (
     board_pages,
     data_request_pages,
+    gateway_pages,
     member_pages,
     project_pages,
     project_vote_pages,
@@ -28,6 +29,7 @@ ROUTERS = (
     sign_in_pages.router,
     member_pages.router,
     tariff_pages.router,
+    gateway_pages.router,
     # No tender is called `new`, `drafts`, `settlements` or `shares`.
     tender_pages.router,
     settlement_pages.router,

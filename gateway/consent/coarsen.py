@@ -1,6 +1,7 @@
 """From minutes to the step agreed for a stream: whole periods or nothing.
 
-Days and months are those of the household's own calendar, so a day may have 23 or 25 hours.
+Hours, days and months are those of the household's own clock and calendar: a day may have 23 or
+25 hours, and where the zone is half an hour off, so are its hours.
 A period that was not seen from its first to its last second is withheld; it is never filled up
 with zeros. Energy is neither made nor lost: what goes in is closed, withheld or still open.
 """
@@ -15,6 +16,9 @@ from zoneinfo import ZoneInfo
 from gateway.wire.reading import Quality, Reading, Resolution
 
 MINUTE = timedelta(minutes=1)
+_SECOND = timedelta(seconds=1)
+_QUARTER = timedelta(minutes=15)
+_HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +74,14 @@ def period_of(
     Args:
         moment: Aware UTC.
         resolution: Step of the stream.
-        zone: The household's time zone; days and months are local.
+        zone: The household's time zone; hours, days and months are local.
 
     Returns:
         Start and end, aware UTC, `start <= moment < end`.
     """
     step_s = resolution.step_s
+    if resolution is Resolution.HOUR:
+        return _local_hour(moment, zone)
     if step_s is not None:
         start = datetime.fromtimestamp(int(moment.timestamp()) // step_s * step_s, tz=UTC)
         return start, start + timedelta(seconds=step_s)
@@ -183,6 +189,36 @@ def _with(period: Period, reading: Reading) -> Period:
         readings=period.readings + 1,
         whole=whole,
     )
+
+
+def _local_hour(moment: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """The hour of the household's clock that holds a moment.
+
+    Where the clock is set by less than an hour (Lord Howe Island: half an hour), the piece of an
+    hour that is left over belongs to the hour before, so that no interval is finer than an hour.
+    """
+    past_s = _past_the_hour_s(moment, zone)
+    start = _floor_hour(moment, past_s)
+    end = start + _HOUR
+    if _past_the_hour_s(start, zone) != past_s:
+        quarters = (start + _QUARTER * count for count in range(1, 5))
+        set_at = next(each for each in quarters if _past_the_hour_s(each, zone) == past_s)
+        return _local_hour(set_at - _SECOND, zone)[0], end
+    past_end_s = _past_the_hour_s(end, zone)
+    if past_end_s != past_s:
+        end = _floor_hour(end + _HOUR - _SECOND, past_end_s)
+    return start, end
+
+
+def _floor_hour(moment: datetime, past_s: int) -> datetime:
+    seconds = int(moment.timestamp())
+    return datetime.fromtimestamp(seconds - (seconds + past_s) % 3600, tz=UTC)
+
+
+def _past_the_hour_s(moment: datetime, zone: ZoneInfo) -> int:
+    """By how much the zone's offset is past a whole hour [s]."""
+    offset = moment.astimezone(zone).utcoffset()
+    return int(offset.total_seconds()) % 3600 if offset else 0
 
 
 def _local_midnight(year: int, month: int, day: int, zone: ZoneInfo) -> datetime:

@@ -70,6 +70,7 @@ def hold(purpose: Purpose, conditions: Conditions) -> Withheld | None:
     if purpose is Purpose.BILLING:
         return None
     confirmed_at = conditions.policy_confirmed_at
-    if confirmed_at is None or conditions.now - confirmed_at > conditions.policy_valid_for:
+    # A confirmation from the future is no newer than one from the past: the clock went back.
+    if confirmed_at is None or abs(conditions.now - confirmed_at) > conditions.policy_valid_for:
         return Withheld.POLICY_NOT_CONFIRMED
     return None

@@ -69,10 +69,12 @@ class LocalPage:
                 Route("/settings", self.settings),
                 Route("/live.json", self.live),
                 Route("/export.json", self.export),
+                Route("/last-message.json", self.last_message),
                 Route("/static/{name}", self.static),
                 Route("/pause", self.pause, methods=["POST"]),
                 Route("/resume", self.resume, methods=["POST"]),
                 Route("/pair", self.pair, methods=["POST"]),
+                Route("/accept-log", self.accept_log, methods=["POST"]),
                 Route("/consents/{consent_id}/give", self.give, methods=["POST"]),
                 Route("/consents/{consent_id}/narrow", self.narrow, methods=["POST"]),
                 Route("/consents/{consent_id}/withdraw", self.withdraw, methods=["POST"]),
@@ -123,6 +125,13 @@ class LocalPage:
         answer.headers["content-disposition"] = 'attachment; filename="gateway.json"'
         return answer
 
+    async def last_message(self, _request: Request) -> Response:
+        """The last message, byte for byte as it was signed and sent."""
+        payload = self._daemon.store.fact("last_message")
+        if payload is None:
+            raise HTTPException(HTTPStatus.NOT_FOUND, "Nothing was sent yet.")
+        return Response(payload, media_type="application/json")
+
     async def static(self, request: Request) -> Response:
         """The page's few files."""
         name = str(request.path_params["name"])
@@ -165,6 +174,24 @@ class LocalPage:
         except GatewayError as fault:
             return self._settings(request, problem=str(fault), status=HTTPStatus.BAD_REQUEST)
         return _back("/leaves")
+
+    async def accept_log(self, request: Request) -> Response:
+        """Believe the co-op's log anew after an alarm; needs the local secret."""
+        form = await self._form(request)
+        daemon = self._daemon
+        try:
+            await self._check_secret(form)
+            await asyncio.to_thread(
+                household.accept_log,
+                daemon.store,
+                daemon.identity,
+                secret=_one(form, "secret"),
+                now=daemon.watch.now(),
+            )
+        except GatewayError as fault:
+            return self._settings(request, problem=str(fault), status=HTTPStatus.BAD_REQUEST)
+        daemon.wake_sender()
+        return _back("/settings")
 
     async def give(self, request: Request) -> Response:
         """Say yes to an offer; needs the local secret."""

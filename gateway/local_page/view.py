@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from gateway.clock import DOUBT_S_MIN, off_by
 from gateway.consent.book import ConsentBook
 from gateway.consent.coarsen import period_of
 from gateway.health import LiveMeter, power_of
@@ -215,7 +216,7 @@ def health_facts(daemon: Daemon) -> list[tuple[str, str]]:
     """How the gateway is, in words."""
     watch = daemon.watch
     # What the page says elsewhere: the clock above, meters in their tiles, the log in its alarm.
-    elsewhere = ("clock", "log", "send", "page")
+    elsewhere = ("clock", "log", "key", "send", "page")
     wrong = {
         place: said
         for place, said in troubles(daemon).items()
@@ -224,6 +225,8 @@ def health_facts(daemon: Daemon) -> list[tuple[str, str]]:
     clock = "right" if watch.is_synchronised() else "not confirmed yet"
     if watch.offset_s is not None and watch.is_synchronised():
         clock = f"{abs(watch.offset_s):.1f} s from the co-op's"
+    elif watch.offset_s is not None and abs(watch.offset_s) > DOUBT_S_MIN:
+        clock = f"{off_by(watch.offset_s)} the co-op's; readings wait"
     rows = [("Clock", clock)]
     heat = _temperature_c()
     if heat is not None:
@@ -271,6 +274,9 @@ def _why_nothing_leaves(daemon: Daemon, *, paused: bool) -> str | None:
         return "This gateway is not paired yet. Everything stays in this house."
     if daemon.store.fact("fork") is not None:
         return "The co-op's record contradicts itself, so this gateway stopped sending."
+    turned_away = daemon.store.fact("turned_away")
+    if turned_away is not None:
+        return f"The co-op takes nothing from this gateway: {turned_away.decode()}."
     if paused:
         return HOLD_WORDS[Withheld.PAUSED]
     if daemon.pipeline.book.finest() is None or daemon.uplink.purposes_now():

@@ -1,10 +1,9 @@
-"""What the state says: figures, explanations, and everything there is, for the household."""
+"""What the state says: figures, what left, and everything there is, for the household."""
 
 from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
-from datetime import datetime
 
 import msgspec
 
@@ -15,14 +14,9 @@ from gateway.outbox.rows import (
     KEPT,
     MERGED,
     READ,
-    at_seconds,
     from_seconds,
-    rows_of,
 )
-from gateway.wire import codec
-from gateway.wire.batch import Batch
-from gateway.wire.consent import Withheld
-from gateway.wire.reading import Quantity
+from gateway.wire.signing import SignedMessage
 
 _NOT_WITHHELD = frozenset(
     {READ, ADMITTED, KEPT, ERASED, MERGED, "accepted", "duplicate", "refused"}
@@ -143,56 +137,6 @@ def departures(connection: sqlite3.Connection, *, days: int = 31) -> list[dict[s
     ]
 
 
-def explain(
-    connection: sqlite3.Connection, *, meter: str, quantity: Quantity, at: datetime
-) -> list[dict[str, object]]:
-    """Say where the reading of a moment is, and which grant let it out.
-
-    Args:
-        connection: The state.
-        meter: Name of the meter.
-        quantity: Which quantity.
-        at: A moment within the interval, aware.
-    """
-    found: list[dict[str, object]] = []
-    at_s = at_seconds(at)
-    for _, row in consents.waiting_rows(
-        connection,
-        "s.meter = ? AND s.quantity = ? AND w.start_s <= ? AND w.start_s + w.length_s > ?",
-        (meter, str(quantity), at_s, at_s),
-    ):
-        found.append(
-            _explained("waiting", row.permit.grant, row.stream.purpose, row.start, row.end)
-        )
-    for seq, payload in connection.execute("SELECT seq, payload FROM sealed ORDER BY seq"):
-        for part in codec.decode(bytes(payload), Batch).parts:
-            if part.meter != meter or part.quantity is not quantity:
-                continue
-            found += [
-                _explained(f"sealed in batch {seq}", part.grant, part.purpose, row.start, row.end)
-                for row in rows_of(part)
-                if row.start <= at < row.end
-            ]
-    for entry in departures(connection, days=100_000):
-        begins, ends = (
-            datetime.fromisoformat(str(entry["from"])),
-            datetime.fromisoformat(str(entry["to"])),
-        )
-        if entry["meter"] == meter and entry["quantity"] == quantity and begins <= at < ends:
-            found.append({"state": "sent", **entry})
-    return found
-
-
-def why_not(connection: sqlite3.Connection, *, meter: str, quantity: Quantity) -> dict[str, int]:
-    """How often intervals of a meter's quantity were withheld, by reason."""
-    rows = connection.execute(
-        "SELECT what, sum(intervals) FROM tally WHERE meter = ? AND quantity = ? GROUP BY what",
-        (meter, str(quantity)),
-    )
-    reasons = {str(reason) for reason in Withheld}
-    return {what: intervals for what, intervals in rows if what in reasons}
-
-
 def notable(connection: sqlite3.Connection, *, newest: int = 50) -> list[dict[str, object]]:
     """What the household should see, newest first."""
     rows = connection.execute(
@@ -208,16 +152,16 @@ def export(connection: sqlite3.Connection) -> dict[str, object]:
     """Everything the gateway holds about the household, for the household."""
     sealed = connection.execute("SELECT payload FROM sealed ORDER BY seq").fetchall()
     dead = connection.execute(
-        "SELECT meter, quantity, purpose, permit, start_s, length_s, energy_wh, reason"
-        " FROM dead_letter ORDER BY id"
+        "SELECT meter, quantity, purpose, permit, epoch, start_s, length_s, energy_wh, reason,"
+        " refused_at_s FROM dead_letter ORDER BY id"
     ).fetchall()
     return {
         "consent_events": [
             {
                 "event": msgspec.json.decode(event.message.payload),
                 "signed_by": event.authority,
-                "key": event.message.key,
-                "signature": event.message.sig,
+                "acknowledged": event.acknowledged,
+                **_signed(event.message),
             }
             for event in consents.events(connection)
         ],
@@ -227,6 +171,7 @@ def export(connection: sqlite3.Connection) -> dict[str, object]:
                 "quantity": row.stream.quantity,
                 "purpose": row.stream.purpose,
                 "grant": row.permit.grant,
+                "epoch": row.epoch,
                 "start": row.start.isoformat(),
                 "end": row.end.isoformat(),
                 "energy_wh": row.energy_wh,
@@ -253,22 +198,40 @@ def export(connection: sqlite3.Connection) -> dict[str, object]:
                 "quantity": quantity,
                 "purpose": purpose,
                 "grant": permit,
+                "epoch": epoch,
                 "start": from_seconds(start_s).isoformat(),
                 "end": from_seconds(start_s + length_s).isoformat(),
                 "energy_wh": energy_wh,
                 "reason": reason,
+                "refused_at": from_seconds(refused_at_s).isoformat(),
             }
-            for meter, quantity, purpose, permit, start_s, length_s, energy_wh, reason in dead
+            for (
+                meter,
+                quantity,
+                purpose,
+                permit,
+                epoch,
+                start_s,
+                length_s,
+                energy_wh,
+                reason,
+                refused_at_s,
+            ) in dead
         ],
         "left": departures(connection, days=100_000),
         "tallies": tallies(connection),
         "receipts": [
-            msgspec.json.decode(message.payload)
+            {"receipt": msgspec.json.decode(message.payload), **_signed(message)}
             for message in consents.receipts(connection, unacknowledged=False)
         ],
         "notable": notable(connection, newest=500),
         "last_message": _last_message(connection),
     } | _bookkeeping(connection)
+
+
+def _signed(message: SignedMessage) -> dict[str, str]:
+    """The exact text that was signed, so that anybody can check the signature."""
+    return {"signed": message.payload, "key": message.key, "signature": message.sig}
 
 
 def _bookkeeping(connection: sqlite3.Connection) -> dict[str, object]:
@@ -309,15 +272,3 @@ def _readable(content: bytes) -> object:
 def _last_message(connection: sqlite3.Connection) -> object:
     payload = ledger.fact(connection, "last_message")
     return None if payload is None else msgspec.json.decode(payload)
-
-
-def _explained(
-    state: str, grant: str, purpose: str, start: datetime, end: datetime
-) -> dict[str, object]:
-    return {
-        "state": state,
-        "grant": grant,
-        "purpose": str(purpose),
-        "from": start.isoformat(),
-        "to": end.isoformat(),
-    }

@@ -175,3 +175,12 @@ def note(connection: sqlite3.Connection, at: datetime, kind: str, said: str) -> 
         "INSERT INTO notable (at_s, kind, said) VALUES (?, ?, ?)", (at_seconds(at), kind, said)
     )
     connection.execute("DELETE FROM notable WHERE id <= (SELECT max(id) FROM notable) - 500")
+
+
+def note_once(connection: sqlite3.Connection, at: datetime, kind: str, said: str) -> None:
+    """Write down something, unless the newest of its kind says the same already."""
+    newest = connection.execute(
+        "SELECT said FROM notable WHERE kind = ? ORDER BY id DESC LIMIT 1", (kind,)
+    ).fetchone()
+    if newest != (said,):
+        note(connection, at, kind, said)

@@ -267,7 +267,8 @@ def _block(run: Sequence[WaitingRow]) -> Block:
     energies = tuple(None if row.quality is Quality.GAP else row.energy_wh for row in run)
     quality = "" if set(letters) == {"m"} else letters
     step_s = run[0].permit.resolution.step_s
-    if step_s is None:
+    # An hour in which the clock is set by less than an hour is longer than its step.
+    if step_s is None or any((row.end - row.start).total_seconds() != step_s for row in run):
         edges = (run[0].start, *(row.end for row in run))
         return Block(start=run[0].start, edges=edges, wh=energies, quality=quality)
     return Block(start=run[0].start, step_s=step_s, wh=energies, quality=quality)

@@ -61,7 +61,12 @@ class SqliteOutbox:
         Raises:
             StateFault: It cannot be used.
         """
-        return cls(connect(state_dir, read_only=read_only), state_dir / FILE_NAME)
+        store = cls(connect(state_dir, read_only=read_only), state_dir / FILE_NAME)
+        if not read_only:
+            # Power may have been cut after a withdrawal was committed and before the log was cut.
+            with suppress(sqlite3.Error):
+                store.truncate_log()
+        return store
 
     def close(self) -> None:
         """Close the file; what was committed is on disk already."""
@@ -152,6 +157,11 @@ class SqliteOutbox:
         with self.transaction() as connection:
             ledger.note(connection, at, kind, said)
 
+    def note_once(self, at: datetime, kind: str, said: str) -> None:
+        """Write down something that would be said again and again, once."""
+        with self.transaction() as connection:
+            ledger.note_once(connection, at, kind, said)
+
     def book(self, household: str) -> tuple[ConsentBook, int]:
         """The book of consents and its generation, which `commit` asks for."""
         with self.reading() as connection:
@@ -240,6 +250,11 @@ class SqliteOutbox:
         with self.reading() as connection:
             events = [e.message for e in consents.events(connection) if not e.acknowledged]
             return events, consents.receipts(connection, unacknowledged=True)
+
+    def all_receipts(self) -> list[SignedMessage]:
+        """Signed receipts of every narrowing and withdrawal."""
+        with self.reading() as connection:
+            return consents.receipts(connection, unacknowledged=False)
 
     def acknowledge(
         self, accepted: Iterable[KnownConsent], receipts: Iterable[SignedMessage]

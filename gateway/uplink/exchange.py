@@ -56,6 +56,8 @@ from gateway.wire.signing import (
 EVENTS_PER_SYNC_MAX = 64
 COUNTED_ON_MAX = 2**40
 """Beyond this number a conflict is not about numbers; it stays far below what the contract takes."""
+TURNED_AWAY = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+"""The co-op does not know this gateway's key, or revoked it."""
 CONFIRMATION_KEPT = timedelta(hours=1)
 log = logging.getLogger("commonwatt.uplink")
 
@@ -113,15 +115,18 @@ class Uplink:
             made_at=self._watch.now(),
             software=software_name(),
         )
+        asked_s = self._watch.clock.since_boot_s()
         try:
             answer = await self._link.pair(request)
+            self._compare_clocks(answer.now, asked_s)
             read_checkpoint(
                 answer.checkpoint,
                 origin=answer.log_origin,
                 public_key=public_key_from_text(answer.log_key),
             )
         except CloudRefused as fault:
-            raise PairingRefused(problem=fault.problem) from fault
+            # The co-op's own words say what to do.
+            raise PairingRefused(problem=fault.problem, remedy="") from fault
         except WireError as fault:
             raise PairingRefused(problem=str(fault)) from fault
         self._identity.pin(answer)
@@ -146,10 +151,10 @@ class Uplink:
             if fault.status == HTTPStatus.CONFLICT and request.counter < COUNTED_ON_MAX:
                 # A state from an old copy counts from where it stood; the next try is further on.
                 await to_thread(self._store.skip_numbers, "sync_counter", request.counter)
+            if fault.status in TURNED_AWAY:
+                await to_thread(self._note_turned_away, fault)
             raise
-        took_s = self._watch.clock.since_boot_s() - asked_s
-        if not self._watch.compare(answer.now, took_s=took_s):
-            log.warning("clock differs from the co-op's offset_s=%.0f", self._watch.offset_s)
+        self._compare_clocks(answer.now, asked_s)
         await to_thread(self._take_answer, request, answer, pinned.household)
         return answer
 
@@ -207,6 +212,11 @@ class Uplink:
         said = f"key {old_id} was replaced by {key_id_of(public_bytes(key))}"
         await to_thread(self._after_rotation, said)
 
+    @property
+    def clock_offset_s(self) -> float | None:
+        """How far the clock was from the co-op's when they last spoke [s]; None before."""
+        return self._watch.offset_s
+
     def conditions(self) -> Conditions:
         """What decides about sending, beside the grants."""
         return Conditions(
@@ -219,10 +229,17 @@ class Uplink:
 
     def purposes_now(self) -> list[Purpose]:
         """Purposes of which anything may be sent now."""
-        if self._identity.pinned is None or self._store.fact("fork") is not None:
+        if self._identity.pinned is None:
+            return []
+        if any(self._store.fact(alarm) is not None for alarm in ("fork", "turned_away")):
             return []
         conditions = self.conditions()
         return [purpose for purpose in Purpose if hold(purpose, conditions) is None]
+
+    def _compare_clocks(self, told: datetime, asked_s: float) -> None:
+        took_s = self._watch.clock.since_boot_s() - asked_s
+        if not self._watch.compare(told, took_s=took_s):
+            log.warning("clock differs from the co-op's offset_s=%.0f", self._watch.offset_s)
 
     def _confirmed_at(self) -> datetime | None:
         if self._confirmed is not None:
@@ -237,9 +254,23 @@ class Uplink:
             self._store.set_facts(policy_confirmed_at=now.isoformat().encode())
         self._confirmed = now
 
+    def _note_turned_away(self, fault: CloudRefused) -> None:
+        """Write down that the co-op takes nothing from this key, unless another took over."""
+        asked_with = self._identity.key_id
+        self._identity.reload()
+        if self._identity.key_id != asked_with:
+            return
+        if self._store.fact("turned_away") is None:
+            said = f"the co-op takes nothing from this gateway: {fault.problem}"
+            self._store.note(self._watch.now(), "identity", said)
+        self._store.set_facts(turned_away=fault.problem.encode())
+
     def _keep_pairing(self, checkpoint: str, offers: tuple[ConsentOffer, ...]) -> None:
         self._store.set_facts(
-            checkpoint=checkpoint.encode(), offers=msgspec.json.encode(offers), fork=None
+            checkpoint=checkpoint.encode(),
+            offers=msgspec.json.encode(offers),
+            fork=None,
+            turned_away=None,
         )
 
     def _after_rotation(self, said: str) -> None:
@@ -279,7 +310,7 @@ class Uplink:
         for message in answer.events:
             book = self._take_event(book, message)
         problem = self._check_log(answer)
-        self._store.set_facts(offers=msgspec.json.encode(answer.offers))
+        self._store.set_facts(offers=msgspec.json.encode(answer.offers), turned_away=None)
         if problem is None:
             self._store.set_facts(checkpoint=answer.checkpoint.encode())
             self._confirm(self._watch.now())
@@ -287,7 +318,7 @@ class Uplink:
             self._store.set_facts(fork=problem.encode())
         if problem is not None:
             log.error("the co-op's log contradicts itself; sending stops: %s", problem)
-            self._store.note(self._watch.now(), "fork", problem)
+            self._store.note_once(self._watch.now(), "fork", problem)
 
     def _take_event(self, book: ConsentBook, message: SignedMessage) -> ConsentBook:
         try:
@@ -351,7 +382,7 @@ class Uplink:
 
     def _refuse(self, fault: Exception) -> None:
         log.warning("a consent event from the co-op was refused: %s", fault)
-        self._store.note(self._watch.now(), "refused_event", str(fault))
+        self._store.note_once(self._watch.now(), "refused_event", str(fault))
 
     def _check_log(self, answer: SyncAnswer) -> str | None:
         """Check that the log only grew; the problem, or None."""
@@ -395,7 +426,8 @@ class Uplink:
         try:
             answer = await self._link.send(batch.payload)
         except CloudRefused as fault:
-            if fault.status in (401, 403):
+            if fault.status in TURNED_AWAY:
+                await to_thread(self._note_turned_away, fault)
                 raise
             await to_thread(self._set_aside, batch, fault)
             return False

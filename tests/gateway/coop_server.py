@@ -40,8 +40,9 @@ from tests.gateway.fake_coop import FakeCoop
 class CoopServer:
     """Answers a gateway over HTTP. `captured` holds every body as it came, unpacked and not."""
 
-    def __init__(self, coop: FakeCoop) -> None:
+    def __init__(self, coop: FakeCoop, now: Callable[[], datetime]) -> None:
         self.coop = coop
+        self._now = now
         self.captured: list[bytes] = []
         self.app = Starlette(
             routes=[
@@ -68,7 +69,7 @@ class CoopServer:
         return await _answer(lambda: self.coop.send(payload))
 
     async def _body(self, request: Request) -> bytes:
-        self.coop.now = datetime.now(tz=UTC)
+        self.coop.now = self._now()
         body = await request.body()
         payload = codec.decompress(body)
         self.captured += [body, payload]
@@ -88,9 +89,11 @@ async def _answer(ask: Callable[[], Awaitable[WireRecord]]) -> Response:
 
 
 @contextmanager
-def serving(coop: FakeCoop) -> Iterator[tuple[CoopServer, str]]:
-    """Serve a fake co-op; yields the server and its address."""
-    server = CoopServer(coop)
+def serving(
+    coop: FakeCoop, now: Callable[[], datetime] | None = None
+) -> Iterator[tuple[CoopServer, str]]:
+    """Serve a fake co-op by the machine's clock or another; yields the server and its address."""
+    server = CoopServer(coop, now or (lambda: datetime.now(tz=UTC)))
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(server.app, log_level="error", lifespan="off")

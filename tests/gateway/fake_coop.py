@@ -133,6 +133,7 @@ class FakeCoop:
     online: bool = True
     lose_answers: int = 0
     refuse_batches_with: int | None = None
+    refuse_syncs_with: int | None = None
     key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
     log_key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
     leaves: list[bytes] = field(default_factory=lambda: [leaf_hash(b"first")])
@@ -169,6 +170,8 @@ class FakeCoop:
 
     async def sync(self, request: SyncRequest) -> SyncAnswer:
         self._reach()
+        if self.refuse_syncs_with is not None:
+            raise CloudRefused(url="fake", status=self.refuse_syncs_with, problem="no")
         assert request.gateway == key_id_of(self.gateway_key)
         assert request.counter > self.counter, "the counter must rise"
         self.counter = request.counter

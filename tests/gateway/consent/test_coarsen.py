@@ -157,3 +157,35 @@ def test_a_reading_that_was_added_already_is_refused() -> None:
     first = add_reading(None, reading(begin, 5), Resolution.HOUR, VIENNA)
     with pytest.raises(ValueError, match="already added"):
         add_reading(first.open_period, reading(begin, 5), Resolution.HOUR, VIENNA)
+
+
+@pytest.mark.parametrize(
+    ("zone", "moment", "begins"),
+    [
+        ("Asia/Kolkata", "2026-11-22T12:10:00+00:00", "2026-11-22T11:30:00+00:00"),
+        ("Asia/Kathmandu", "2026-11-22T12:10:00+00:00", "2026-11-22T11:15:00+00:00"),
+        ("Europe/London", "2026-11-22T12:10:00+00:00", "2026-11-22T12:00:00+00:00"),
+    ],
+)
+def test_an_hour_is_an_hour_of_the_household_s_clock(zone: str, moment: str, begins: str) -> None:
+    start, end = period_of(datetime.fromisoformat(moment), Resolution.HOUR, ZoneInfo(zone))
+    assert start == datetime.fromisoformat(begins)
+    assert start.astimezone(ZoneInfo(zone)).minute == 0
+    assert end - start == timedelta(hours=1)
+
+
+@pytest.mark.parametrize("day", ["2026-04-05", "2026-10-04"])
+def test_half_an_hour_that_a_clock_change_leaves_over_belongs_to_the_hour_before(day: str) -> None:
+    zone = ZoneInfo("Australia/Lord_Howe")
+    start = datetime.fromisoformat(f"{day}T00:00:00").replace(tzinfo=zone).astimezone(UTC)
+    last = period_of(start, Resolution.DAY, zone)[1]
+    lengths = []
+    while start < last:
+        begun, end = period_of(start, Resolution.HOUR, zone)
+        assert begun == start
+        for inside in (begun + timedelta(minutes=31), end - timedelta(microseconds=1)):
+            assert period_of(inside, Resolution.HOUR, zone) == (begun, end)
+        assert end.astimezone(zone).minute == 0
+        lengths.append((end - begun).total_seconds())
+        start = end
+    assert sorted(lengths) == [3600.0] * (len(lengths) - 1) + [5400.0]

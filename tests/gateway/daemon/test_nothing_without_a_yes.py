@@ -15,7 +15,7 @@ from gateway.daemon import build_link
 from gateway.meters.source import Sample
 from gateway.wire.reading import Purpose, Quantity, Resolution
 from tests.gateway.coop_server import serving
-from tests.gateway.fake_coop import FakeCoop, offer
+from tests.gateway.fake_coop import FakeClock, FakeCoop, offer
 from tests.gateway.home import Home
 
 POISON_WH = 7_654_321_987
@@ -54,8 +54,9 @@ def poisoned(tmp_path: Path, caplog: pytest.LogCaptureFixture):
             ),
         )
     )
-    with serving(coop) as (server, url):
-        home = Home(tmp_path, coop=coop, meters=("grid", "secret"))
+    clock = FakeClock()
+    with serving(coop, clock.now) as (server, url):
+        home = Home(tmp_path, coop=coop, clock=clock, meters=("grid", "secret"))
         home.pair()
         home.give("own", meters=("grid",))
         home.daemon.watch.trust = "trusted"

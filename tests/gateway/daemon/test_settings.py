@@ -112,6 +112,7 @@ def test_purging_erases_everything_but_never_under_a_running_gateway(tmp_path: P
     home = Home(tmp_path)
     home.pair()
     home.daemon.store.close()
+    (home.state_dir / "gateway.key.new").write_bytes(b"left behind by a power cut")
     with only_one(home.state_dir), pytest.raises(StateFault, match="stop it first"):
         purge_state(home.state_dir)
     done = CliRunner().invoke(
