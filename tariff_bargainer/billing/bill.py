@@ -8,6 +8,7 @@ what lets savings be paid on the difference of two bills.
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields
+from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -135,6 +136,21 @@ class Bill:
         return str(self.to_frame().to_html())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Earlier:
+    """What a contract had before the part that is billed, for what looks back over a change.
+
+    Attributes:
+        start: Day on which the contract began, or None.
+        profile: The main load up to the first interval billed, or None.
+        registers: Loads of the further registers over the same time.
+    """
+
+    start: date | None
+    profile: LoadProfile | None
+    registers: Mapping[str, LoadProfile | None]
+
+
 def bill(
     profile: LoadProfile,
     tariff: Tariff,
@@ -144,6 +160,7 @@ def bill(
     index: Mapping[str, IndexSeries] | None = None,
     conditions: AbstractSet[str] = frozenset(),
     prorate: bool = False,
+    earlier: Earlier | None = None,
 ) -> Bill:
     """Price a load profile under a tariff, line by line.
 
@@ -158,6 +175,8 @@ def bill(
         conditions: Conditions of discounts the member meets, such as `prompt-pay`.
         prorate: Whether monthly blocks and demand charges shrink with the part of a month that is
             billed, as when prices change within a month; standing charges always do.
+        earlier: What came before under the same contract, for blocks of a quarter or a year, for
+            ratchets and for discounts of the first months.
 
     Returns:
         Annual and monthly amounts; the months' amounts add up to the annual ones exactly.
@@ -177,8 +196,10 @@ def bill(
             raise InsufficientProfile(
                 reasons=(f"register {name!r} covers other intervals than the main one",)
             )
-        metered[name] = metered_energy(other, tariff)
-    main = metered_energy(profile, tariff)
+        metered[name] = metered_energy(
+            other, tariff, earlier.registers.get(name) if earlier else None
+        )
+    main = metered_energy(profile, tariff, earlier.profile if earlier else None)
     shares = month_shares(main)
     run = _Run(
         tariff=tariff,
@@ -194,8 +215,9 @@ def bill(
     add_minimum_bills(months, tariff, main.calendar.months, shares)
     for month in months:
         month.pay_out()
-    add_discounts(months, tariff, main.calendar.months, shares, conditions)
-    add_taxes(months, tariff, kwh)
+    start = earlier.start if earlier else None
+    add_discounts(months, tariff, main.calendar.months, shares, conditions, start)
+    add_taxes(months, tariff, kwh, run.shares)
     return _rounded(months, tariff, main, tuple(run.notes))
 
 

@@ -1,8 +1,9 @@
 """A bill over a price change: versions of a tariff, each from its effective day.
 
 The time is cut at the local midnights on which versions change. Each part is billed under its own
-version; standing charges, monthly blocks, demand and minimum bills shrink with the part of the
-month, and the parts of a month are added up.
+version; standing charges, monthly blocks, thresholds, demand and minimum bills shrink with the part of
+the month, and the parts of a month are added up. Blocks of a quarter or a year go on counting,
+ratchets look back, and the first months of a discount run from the beginning of the contract.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ from dataclasses import fields
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from tariff_bargainer.billing.bill import Amounts, Bill, MonthBill, bill
+from tariff_bargainer.billing.bill import Amounts, Bill, Earlier, MonthBill, bill
 from tariff_bargainer.billing.index_cost import IndexSeries
 from tariff_bargainer.errors import InsufficientProfile, InvalidContract, UnsupportedRate
 from tariff_bargainer.profiles.calendar import zone
@@ -51,12 +52,18 @@ def bill_versions(
         return bill(profile, versions[0], metering=metering, registers=registers, index=index,
                     conditions=conditions)  # fmt: skip
     bills = []
+    start = _start(profile, versions)
     for low, high, version in parts:
         own = version.metering if metering is None else metering
         if own == "net" and profile.export_wh is not None and len(parts) > 1:
             raise UnsupportedRate(
                 field="effective_from",
                 problem="a net-metered surplus cannot be carried over a change of tariff",
+            )
+        if own == "net-billing" and version.net_billing.carry == "next-month" and len(parts) > 1:
+            raise UnsupportedRate(
+                field="net_billing.carry",
+                problem="a credit cannot be carried over a change of tariff",
             )
         bills.append(
             bill(
@@ -70,9 +77,26 @@ def bill_versions(
                 index=index,
                 conditions=conditions,
                 prorate=True,
+                earlier=Earlier(
+                    start=start,
+                    profile=_cut(profile, 0, low) if low else None,
+                    registers={
+                        name: _cut(other, 0, low) if other is not None and low else None
+                        for name, other in (registers or {}).items()
+                    },
+                ),
             )
         )
     return _joined(bills)
+
+
+def _start(profile: LoadProfile, versions: Sequence[Tariff]) -> date:
+    """Day on which a contract begins: of its first version, or else of the load."""
+    days = [version.effective_from for version in versions]
+    known = [day for day in days if day is not None]
+    if len(known) == len(days):
+        return min(known)
+    return profile.start.astimezone(zone(versions[0].timezone)).date()
 
 
 def _parts(profile: LoadProfile, versions: Sequence[Tariff]) -> list[Part]:

@@ -12,6 +12,9 @@ from tariff_bargainer.billing.metered_energy import MICRO_PER_KWH, MeteredEnergy
 from tariff_bargainer.errors import InsufficientProfile, UnsupportedRate
 from tariff_bargainer.tariffs.tariff import DemandCharge, Period, Ratchet, Tariff
 
+EarlierPeak = tuple[tuple[int, int], Fraction]
+"""Year and month, and its demand [kW]."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DemandWindows:
@@ -102,14 +105,31 @@ def monthly_peaks_kw(tariff: Tariff, metered: MeteredEnergy) -> list[Fraction]:
     It is the highest import at the profile's own step, raised by a ratchet that holds across all
     periods, because such blocks are per kW of *billed* demand.
     """
+    peaks = _highest_kw(metered)
+    for charge in tariff.demand:
+        if charge.ratchet and charge.ratchet.across_periods:
+            earlier = _before(metered, _highest_kw(metered.before))
+            return _ratcheted(charge.ratchet, peaks, metered.calendar.months, earlier)
+    return peaks
+
+
+def _highest_kw(metered: MeteredEnergy | None) -> list[Fraction]:
+    """Highest import of each local month at the profile's own step [kW]."""
+    if metered is None:
+        return []
     windows = demand_windows(metered, metered.import_uwh, None)
     highest = np.zeros(metered.n_months, dtype=np.int64)
     np.maximum.at(highest, metered.calendar.month_index, metered.import_uwh)
-    peaks = [windows.kw(int(peak)) for peak in highest]
-    for charge in tariff.demand:
-        if charge.ratchet and charge.ratchet.across_periods:
-            return _ratcheted(charge.ratchet, peaks, metered.calendar.months)
-    return peaks
+    return [windows.kw(int(peak)) for peak in highest]
+
+
+def _before(metered: MeteredEnergy, peaks_kw: Sequence[Fraction]) -> list[EarlierPeak]:
+    """Peaks of the whole months before the first one billed, under the same contract."""
+    if metered.before is None:
+        return []
+    first = metered.calendar.months[0]
+    months = metered.before.calendar.months
+    return [(month, peak) for month, peak in zip(months, peaks_kw, strict=True) if month < first]
 
 
 def monthly_demand_cost(
@@ -145,12 +165,31 @@ def monthly_demand_cost(
         occurs = np.zeros(n_groups, dtype=np.bool_)
         occurs[group[period == position]] = True
         if charge.ratchet and not by_day:
-            peaks = _ratcheted(charge.ratchet, peaks, months)
+            earlier = _before(metered, _peaks_before(charge, tariff, metered, position))
+            peaks = _ratcheted(charge.ratchet, peaks, months, earlier)
         for index in np.flatnonzero(occurs):
             demand = max(peaks[index], Fraction(charge.minimum_kw))
             month = int(day_month[index]) if by_day else int(index)
             cost[month] += block_cost(charge, priced, demand, months[month])
     return cost
+
+
+def _peaks_before(
+    charge: DemandCharge, tariff: Tariff, metered: MeteredEnergy, position: int
+) -> list[Fraction]:
+    """Demand of one period in each month metered earlier under the same contract [kW]."""
+    before = metered.before
+    if before is None:
+        return []
+    windows = demand_windows(before, before.import_uwh, charge.window_min)
+    here = np.ones(len(windows.first_interval), dtype=np.bool_)
+    if charge.coincident:
+        here = _holds_a_system_peak(before, tariff, windows)
+    if charge.ratchet is None or not charge.ratchet.across_periods:
+        here &= before.periods(charge.periods, tariff)[windows.first_interval] == position
+    day = before.calendar.day_index[windows.first_interval]
+    group = before.calendar.day_month_index[day]
+    return _peaks_kw(charge, windows, here, group, day, before.n_months)
 
 
 def block_cost(
@@ -210,21 +249,23 @@ def _peaks_kw(
 
 
 def _ratcheted(
-    ratchet: Ratchet, peaks: Sequence[Fraction], months: Sequence[tuple[int, int]]
+    ratchet: Ratchet,
+    peaks: Sequence[Fraction],
+    months: Sequence[tuple[int, int]],
+    before: Sequence[EarlierPeak],
 ) -> list[Fraction]:
     """Raise each month's demand to a share of the highest peak in the months before."""
+    known = [*before, *zip(months, peaks, strict=True)]
     raised = []
-    for index, (_, month) in enumerate(months):
+    for index, ((_, month), demand) in enumerate(known):
         earlier = [
-            peaks[past] * Fraction(ratchet.share_of(months[past][1])) / 100
-            for past in range(max(0, index - ratchet.lookback_months), index)
-            if months[past][1] in ratchet.peak_months
+            peak * Fraction(ratchet.share_of(past)) / 100
+            for (_, past), peak in known[max(0, index - ratchet.lookback_months) : index]
+            if past in ratchet.peak_months
         ]
-        demand = peaks[index]
-        if earlier and month in ratchet.apply_months:
-            demand = max(demand, *earlier)
-        raised.append(demand)
-    return raised
+        applies = earlier and month in ratchet.apply_months
+        raised.append(max(demand, *earlier) if applies else demand)
+    return raised[len(before) :]
 
 
 def _holds_a_system_peak(

@@ -170,14 +170,14 @@ def monthly_energy_cost(
     months = metered.calendar.months
     limits = monthly_block_limits(charge, months, peaks_kw, shares)
     if charge.tiered and (chronological or charge.tier_scope == "period"):
-        return _chronological(charge, metered, energy_uwh, period, limits)
+        return _chronological(charge, tariff, metered, energy_uwh, period, limits)
     daily = charge.tiered and charge.tier_basis == "day"
     unit = metered.calendar.day_index if daily else metered.calendar.month_index
     n_units = len(metered.calendar.days) if daily else len(months)
     month_of = metered.calendar.day_month_index if daily else np.arange(len(months))
     group = unit * n_periods + period
     sums = metered.sums(energy_uwh, group.astype(np.int32), n_units * n_periods)
-    used = BlockCounter(charge)
+    used = BlockCounter(charge, months[0], counted_before(charge, tariff, metered, energy_uwh))
     cost = [Fraction(0)] * len(months)
     for unit_index, row in enumerate(sums.reshape(n_units, n_periods).tolist()):
         month = int(month_of[unit_index])
@@ -216,10 +216,12 @@ def pro_rata_cost(energy_uwh: Sequence[int], before_uwh: int, limits: BlockLimit
 class BlockCounter:
     """Energy counted so far towards quarterly and yearly blocks."""
 
-    def __init__(self, charge: EnergyCharge) -> None:
+    def __init__(
+        self, charge: EnergyCharge, first_month: tuple[int, int], before_uwh: int = 0
+    ) -> None:
         self._basis = charge.tier_basis
-        self._key: tuple[int, int] | None = None
-        self._sum_uwh = 0
+        self._key = _counter_key(charge.tier_basis, first_month)
+        self._sum_uwh = before_uwh
 
     def before(self, month: tuple[int, int], energy_uwh: int) -> int:
         """Energy counted before this month [µWh]; then count this month's."""
@@ -233,6 +235,34 @@ class BlockCounter:
         return before
 
 
+def counted_before(
+    charge: EnergyCharge,
+    tariff: Tariff,
+    metered: MeteredEnergy,
+    energy_uwh: MicroEnergy,
+    position: int | None = None,
+) -> int:
+    """Energy that the quarter or year of the first month counts from before it [µWh].
+
+    Args:
+        charge: The charge.
+        tariff: The tariff it belongs to.
+        metered: The profile on the tariff's clock.
+        energy_uwh: Import or export of the profile, whose earlier energy is counted.
+        position: Period to count alone, or None for all.
+    """
+    before = metered.before
+    key = _counter_key(charge.tier_basis, metered.calendar.months[0])
+    if before is None or key is None:
+        return 0
+    same = [_counter_key(charge.tier_basis, month) == key for month in before.calendar.months]
+    counts = np.array(same)[before.calendar.month_index]
+    if position is not None:
+        counts &= before.periods(charge.periods, tariff) == position
+    imported = energy_uwh is metered.import_uwh
+    return int((before.import_uwh if imported else before.export_uwh)[counts].sum())
+
+
 def _counter_key(basis: str, month: tuple[int, int]) -> tuple[int, int] | None:
     if basis == "quarter":
         return month[0], (month[1] - 1) // 3
@@ -243,6 +273,7 @@ def _counter_key(basis: str, month: tuple[int, int]) -> tuple[int, int] | None:
 
 def _chronological(
     charge: EnergyCharge,
+    tariff: Tariff,
     metered: MeteredEnergy,
     energy_uwh: MicroEnergy,
     period: NDArray[np.int16],
@@ -251,16 +282,19 @@ def _chronological(
     """Fill blocks in the order of use; the interval that crosses an edge is split."""
     calendar = metered.calendar
     reset = _reset_group(charge, metered)
-    scopes: list[NDArray[np.bool_]] = [np.ones(len(period), dtype=np.bool_)]
+    scopes: list[tuple[int | None, NDArray[np.bool_]]] = [
+        (None, np.ones(len(period), dtype=np.bool_))
+    ]
     if charge.tier_scope == "period":
-        scopes = [period == position for position in range(len(charge.periods))]
+        scopes = [(position, period == position) for position in range(len(charge.periods))]
     cost = [Fraction(0)] * len(calendar.months)
-    for scope in scopes:
+    for own, scope in scopes:
         counted = np.where(scope, energy_uwh, 0)
         after = np.cumsum(counted)
         starts = np.flatnonzero(np.diff(reset, prepend=reset[0] - 1))
         base = (after - counted)[starts]
         after = after - base[np.cumsum(np.isin(np.arange(len(reset)), starts)) - 1]
+        after[reset == reset[0]] += counted_before(charge, tariff, metered, energy_uwh, own)
         before = after - counted
         for position, month in _pairs(period, calendar.month_index, scope):
             here = scope & (period == position) & (calendar.month_index == month)

@@ -33,12 +33,15 @@ class MeteredEnergy:
         calendar: The intervals on the tariff's wall clock.
         import_uwh: Import per interval [µWh], shape (n,).
         export_uwh: Export per interval [µWh], shape (n,).
+        before: What was metered earlier under the same contract, for blocks and ratchets that
+            look back over a change of prices; None where nothing was.
     """
 
     profile: LoadProfile
     calendar: LocalCalendar
     import_uwh: MicroEnergy
     export_uwh: MicroEnergy
+    before: "MeteredEnergy | None" = None
 
     @property
     def n_months(self) -> int:
@@ -74,8 +77,15 @@ class MeteredEnergy:
         return total
 
 
-def metered_energy(profile: LoadProfile, tariff: Tariff) -> MeteredEnergy:
+def metered_energy(
+    profile: LoadProfile, tariff: Tariff, before: LoadProfile | None = None
+) -> MeteredEnergy:
     """Put a profile on a tariff's clock, in whole µWh.
+
+    Args:
+        profile: The profile.
+        tariff: The tariff.
+        before: The profile up to the first interval, under the same contract.
 
     Raises:
         InsufficientProfile: Intervals are missing.
@@ -99,6 +109,7 @@ def metered_energy(profile: LoadProfile, tariff: Tariff) -> MeteredEnergy:
         calendar=tariff_calendar(profile, tariff),
         import_uwh=_micro(profile.import_wh),
         export_uwh=export,
+        before=None if before is None else metered_energy(before, tariff),
     )
 
 

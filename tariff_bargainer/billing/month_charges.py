@@ -121,9 +121,10 @@ def add_discounts(
     months: Months,
     shares: Sequence[Fraction],
     conditions: AbstractSet[str],
+    contract_start: date | None = None,
 ) -> None:
     """Add the discounts whose condition the member meets."""
-    start = tariff.effective_from or date(*months[0], 1)
+    start = contract_start or tariff.effective_from or date(*months[0], 1)
     for rule in tariff.discounts:
         if rule.condition and rule.condition not in conditions:
             continue
@@ -138,22 +139,39 @@ def _lasts(rule: Discount, start: date, month: tuple[int, int]) -> bool:
     return rule.first_months is None or passed < rule.first_months
 
 
-def add_taxes(amounts: Sequence[MonthAmounts], tariff: Tariff, kwh: Sequence[Fraction]) -> None:
-    """Add taxes and levies in their order; a later one may stand on earlier ones."""
+def add_taxes(
+    amounts: Sequence[MonthAmounts],
+    tariff: Tariff,
+    kwh: Sequence[Fraction],
+    shares: Sequence[Fraction],
+) -> None:
+    """Add taxes and levies in their order; a later one may stand on earlier ones.
+
+    Args:
+        amounts: Money by month, which grows.
+        tariff: The tariff.
+        kwh: Energy imported by month [kWh].
+        shares: Part of each month that its thresholds are for.
+    """
     for rule in tariff.taxes:
-        for target, month_kwh in zip(amounts, kwh, strict=True):
-            if not _is_due(rule, month_kwh):
+        for target, month_kwh, share in zip(amounts, kwh, shares, strict=True):
+            if not _is_due(rule, month_kwh, share):
                 continue
-            upto = month_kwh if rule.upto_kwh is None else min(month_kwh, Fraction(rule.upto_kwh))
-            counted = max(Fraction(0), upto - Fraction(rule.above_kwh))
+            above = Fraction(rule.above_kwh) * share
+            upto = month_kwh
+            if rule.upto_kwh is not None:
+                upto = min(month_kwh, Fraction(rule.upto_kwh) * share)
+            counted = max(Fraction(0), upto - above)
             target.tax += target.owed(rule.on) * Fraction(rule.percent) / 100 + counted * Fraction(
                 rule.per_kwh
             )
 
 
-def _is_due(rule: Tax, month_kwh: Fraction) -> bool:
+def _is_due(rule: Tax, month_kwh: Fraction, share: Fraction) -> bool:
     above, upto = rule.when_month_kwh_above, rule.when_month_kwh_upto
-    return (above is None or month_kwh > above) and (upto is None or month_kwh <= upto)
+    return (above is None or month_kwh > Fraction(above) * share) and (
+        upto is None or month_kwh <= Fraction(upto) * share
+    )
 
 
 def carry_export_credit(amounts: Sequence[MonthAmounts], tariff: Tariff, months: Months) -> None:

@@ -15,6 +15,7 @@ from fractions import Fraction
 from tariff_bargainer.billing.energy_cost import (
     BlockCounter,
     BlockLimits,
+    counted_before,
     monthly_block_limits,
     pro_rata_cost,
 )
@@ -134,7 +135,9 @@ def _charge_with_energy_carried(
     table = schedule_table(
         tuple(period.windows for period in charge.periods), holidays=tariff.has_holidays
     )
-    counter = BlockCounter(charge)
+    # A surplus is never carried over a change of tariff, so what counted before was imported.
+    before_uwh = counted_before(charge, tariff, metered, metered.import_uwh)
+    counter = BlockCounter(charge, months[0], before_uwh)
     carried = [0] * len(charge.periods)
     cost = []
     for index, row in enumerate(_net_uwh(metered, charge.periods, tariff)):

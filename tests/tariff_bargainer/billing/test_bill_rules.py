@@ -1,6 +1,7 @@
 """Each rule of a tariff on a load small enough to be billed by hand."""
 
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 
 import numpy as np
@@ -392,6 +393,93 @@ def test_price_change_within_a_month_shrinks_charges_and_blocks() -> None:
     )
     assert amounts(made)["fixed"] == 10 + 42
     assert amounts(made)["demand"] == 10
+
+
+UNCHANGED = {
+    "yearly blocks": """
+[[energy]]
+tier_basis = "year"
+tiers = [{ upto_kwh = 2000, rate_per_kwh = 1 }, { rate_per_kwh = 2 }]
+""",
+    "yearly blocks in order of use, each period its own": """
+[[energy]]
+tier_basis = "year"
+tier_order = "chronological"
+tier_scope = "period"
+[[energy.periods]]
+name = "day"
+tiers = [{ upto_kwh = 900, rate_per_kwh = 1 }, { rate_per_kwh = 2 }]
+windows = [{ from = "08:00", to = "20:00" }]
+[[energy.periods]]
+name = "night"
+tiers = [{ upto_kwh = 700, rate_per_kwh = 3 }, { rate_per_kwh = 4 }]
+""",
+    "quarterly blocks": """
+[[energy]]
+tier_basis = "quarter"
+tiers = [{ upto_kwh = 1000, rate_per_kwh = 1 }, { rate_per_kwh = 2 }]
+""",
+    "ratchet": """
+[[demand]]
+rate_per_kw = 1
+ratchet = { percent = 90 }
+""",
+    "ratchet and blocks per kW of it": """
+[[energy]]
+tier_basis = "month-per-kw"
+tiers = [{ upto_kwh = 100, rate_per_kwh = 1 }, { rate_per_kwh = 2 }]
+[[demand]]
+rate_per_kw = 1
+ratchet = { percent = 90, across_periods = true }
+""",
+    "first months": """
+[[energy]]
+rate_per_kwh = 1
+[[discounts]]
+name = "welcome"
+percent = 10
+first_months = 2
+""",
+}
+
+
+@pytest.mark.parametrize("name", UNCHANGED)
+@pytest.mark.parametrize("day", [date(2018, 7, 1), date(2018, 5, 11)])
+def test_a_change_that_changes_no_price_changes_no_bill(name: str, day: date) -> None:
+    rules = tariff(UNCHANGED[name])
+    load = with_values(flat_profile("2018-01-01T00:00:00+00:00", 365, 700),
+                       {"2018-02-03T17:00:00+00:00": 9000})  # fmt: skip
+    after = replace(rules, effective_from=day)
+    versions = bill_versions(load, [rules, after])
+    assert versions.annual.total == bill(load, rules).annual.total
+    assert bill_versions(load, [after, rules]) == versions
+
+
+def test_yearly_blocks_go_on_counting_at_new_prices() -> None:
+    """By hand: 100 kWh a day; 5000 kWh are reached on the 50th day, the price changes on the 60th."""
+    old = tariff(
+        '[[energy]]\ntier_basis = "year"\n'
+        "tiers = [{ upto_kwh = 5000, rate_per_kwh = 1 }, { rate_per_kwh = 2 }]\n"
+    )
+    new = tariff(
+        "effective_from = 2018-03-01\n"
+        '[[energy]]\ntier_basis = "year"\n'
+        "tiers = [{ upto_kwh = 5000, rate_per_kwh = 3 }, { rate_per_kwh = 7 }]\n"
+    )
+    load = flat_profile("2018-01-01T00:00:00+00:00", 90, 100_000, step_s=86_400)
+    made = bill_versions(load, [old, new])
+    assert made.annual.energy == 5000 * 1 + 900 * 2 + 3100 * 7
+
+
+def test_a_credit_carried_to_the_next_month_does_not_pass_a_change_of_tariff() -> None:
+    rules = tariff(
+        'net_billing = { carry = "next-month" }\n'
+        "[[energy]]\nrate_per_kwh = 1\n[[export]]\nrate_per_kwh = 1\n"
+    )
+    load = flat_profile("2018-01-01T00:00:00+00:00", 59, export_wh=10)
+    after = replace(rules, effective_from=date(2018, 2, 1))
+    with pytest.raises(UnsupportedRate, match=r"net_billing.carry: a credit"):
+        bill_versions(load, [rules, after])
 
 
 def test_versions_must_follow_each_other() -> None:
