@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 from cloud.errors import StateConflict
 from cloud.fund.usecases import ledger_in, parameters_in_force
+from cloud.savings.public_sums import public_sums
 from cloud.savings.repository import HomeSaving, Settlement
 from cloud.transparency.usecases import record
 from solar_fund.errors import FundError
@@ -250,14 +251,17 @@ def post_planned(connection: Connection, planned: Planned, *, now: datetime) -> 
         connection,
         kind="ledger.trued_up" if planned.is_correction else "ledger.settled",
         facts={
-            "fund_minor": planned.fund_minor,
-            "held_back_minor": -totals.get(MEASUREMENT_RESERVE, 0),
             "ledger_head": head.hash,
             "ledger_size": head.seq,
             "month": settlement.month,
             "parameters_vote": planned.vote,
-            "receivable_minor": planned.receivable_minor,
             "revision": settlement.revision,
+            **public_sums(
+                settlement.revision,
+                fund_minor=planned.fund_minor,
+                held_back_minor=-totals.get(MEASUREMENT_RESERVE, 0),
+                receivable_minor=planned.receivable_minor,
+            ),
         },
         at=now,
     )
@@ -307,8 +311,8 @@ def post_supplier_payment(
             "ledger_head": head.hash,
             "ledger_size": head.seq,
             "month": settlement.month,
-            "receivable_minor": receivable_minor,
             "revision": settlement.revision,
+            **public_sums(settlement.revision, receivable_minor=receivable_minor),
         },
         at=now,
     )

@@ -47,6 +47,7 @@ from cloud.notices.ports import Letter
 from cloud.notices.usecases import write_letter
 from cloud.savings import repository as savings
 from cloud.savings.months import WorkedOut, next_settlement, write_month
+from cloud.savings.public_sums import public_sums
 from cloud.savings.repository import Settlement
 from cloud.transparency.usecases import record
 
@@ -127,7 +128,7 @@ def propose(
             "figures": planned.sha256,
             "month": settlement.month,
             "revision": settlement.revision,
-            "saving_minor": settlement.saving_minor,
+            **public_sums(settlement.revision, saving_minor=settlement.saving_minor),
         },
         at=now,
     )

@@ -20,6 +20,7 @@ from cloud.errors import BadInput, StateConflict
 from cloud.members.repository import household_row
 from cloud.readings.ports import ReadingStore
 from cloud.savings import repository
+from cloud.savings.public_sums import public_sums
 from cloud.savings.repository import HomeSaving, Settlement
 from cloud.savings.usecases import GROUP, OLD, read_tariff_text
 from cloud.transparency.usecases import record
@@ -207,11 +208,14 @@ def write_month(
         kind="savings.settled",
         facts={
             "evidence": worked.root,
-            "homes": len(savings),
-            "left_out": worked.left_out,
             "month": worked.month.name,
             "revision": draft.revision,
-            "saving_minor": worked.saving_minor,
+            **public_sums(
+                draft.revision,
+                homes=len(savings),
+                left_out=worked.left_out,
+                saving_minor=worked.saving_minor,
+            ),
         },
         at=now,
     )

@@ -264,6 +264,14 @@ def newest_settlement(connection: Connection, month: str | None = None) -> Settl
     return None if row is None else _settlement(row)
 
 
+def first_revision_of_newest_month(connection: Connection) -> Settlement | None:
+    """The first settlement of the newest settled month: what may be told in sums."""
+    newest = newest_settlement(connection)
+    if newest is None:
+        return None
+    return all_settlements(connection, newest.month)[-1]
+
+
 def settlement_row(connection: Connection, settlement_number: int) -> Settlement | None:
     """A settlement by its number."""
     row = connection.execute(

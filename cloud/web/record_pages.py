@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from cloud.fund.usecases import fund_state, ledger_in, open_grants, parameters_in_force
 from cloud.members.access import PersonDep, SignedIn, optional_session
-from cloud.savings.repository import newest_settlement
+from cloud.savings.repository import first_revision_of_newest_month
 from cloud.services import ServicesDep
 from cloud.transparency.repository import log_size, newest_entries
 from cloud.transparency.usecases import checkpoint_now
@@ -49,7 +49,7 @@ def get_fund(
                 for one in open_grants(connection, now)
             ],
             "head": ledger.chain_head(),
-            "settlement": newest_settlement(connection),
+            "settlement": first_revision_of_newest_month(connection),
         }
     return pages_of(request).render("fund.html", shell(request, session) | shown)
 

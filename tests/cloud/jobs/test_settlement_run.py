@@ -286,6 +286,32 @@ def test_a_home_whose_readings_come_late_is_taken_in_by_the_next_run(
     assert 0 < held(coop, late) <= saving
 
 
+def test_the_public_log_does_not_tell_what_a_late_home_saved(
+    coop: Coop, homes: list[GroupHome], amara: Browser, jonas: Browser
+) -> None:
+    late = GroupHome(person=coop.member("late@example.org")[0], household="", wh_per_hour=50)
+    household = late.person.household
+    assert household is not None
+    late = GroupHome(person=late.person, household=household, wh_per_hour=50)
+    _old_tariff(coop, late)
+    put_on_group_tariff(coop, [late], "0.25", WINDOW_START)
+    first = settle(amara, jonas, leave_out_incomplete=True)
+    assert pay(amara, first).status_code == 201
+    put_use(coop, household, Purpose.BILLING, start=WINDOW_START, end=WINDOW_END, wh_per_hour=50)
+
+    assert pay(amara, settle(amara, jonas)).status_code == 201
+
+    with coop.services.database.reading() as connection:
+        log = [json.loads(one.entry)["facts"] for one in newest_entries(connection, count=100)]
+    first_run = [facts for facts in log if facts.get("revision") == 1]
+    correction = [facts for facts in log if facts.get("revision") == 2]
+    assert len(first_run) == len(correction) == 4, "settled, proposed, booked and paid"
+    assert any("saving_minor" in facts for facts in first_run)
+    for facts in correction:
+        assert not [name for name in facts if name.endswith("_minor") or name == "homes"]
+    assert f"saved by {len(homes)} homes" in amara.get("/fund").text
+
+
 def test_a_home_that_left_keeps_what_it_was_settled_on(
     coop: Coop, homes: list[GroupHome], amara: Browser, jonas: Browser
 ) -> None:
