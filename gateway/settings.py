@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
+from gateway.decode.meter_map import Baud
 from gateway.errors import BadSettings
 from gateway.wire.reading import METER_ID, Quantity
 
@@ -114,7 +115,7 @@ class ModbusBus(Section, frozen=True, kw_only=True):
     host: str = ""
     port: Port = 502
     device: str = ""
-    baud: Annotated[int, msgspec.Meta(ge=300, le=921_600)] | None = None
+    baud: Baud | None = None
     parity: Literal["N", "E", "O"] | None = None
     stop_bits: Literal[1, 2] | None = None
     timeout_s: Annotated[float, msgspec.Meta(gt=0, le=60)] | None = None
@@ -409,11 +410,7 @@ def _check(path: Path, settings: Settings) -> None:
         )
     _check_meters(path, settings)
     for bus in settings.modbus:
-        needed = "device" if bus.kind == "rtu" else "host"
-        if not getattr(bus, needed):
-            raise _fault(
-                path, f"modbus {bus.name!r}", f"kind {bus.kind!r} needs {needed!r}", "add it"
-            )
+        _check_wire(path, bus)
     for meter in (meter for broker in settings.mqtt for meter in broker.meter):
         _check_records(path, meter)
     for network in settings.local_page.networks:
@@ -432,6 +429,20 @@ def _check(path: Path, settings: Settings) -> None:
                 f"there is no [[mqtt]] called {settings.home_assistant.broker!r}",
                 f"use one of: {', '.join(names) or 'none is set up'}",
             )
+
+
+def _check_wire(path: Path, bus: ModbusBus) -> None:
+    place = f"modbus {bus.name!r}"
+    needed, other = ("device", "host") if bus.kind == "rtu" else ("host", "device")
+    if not getattr(bus, needed):
+        raise _fault(path, place, f"kind {bus.kind!r} needs {needed!r}", "add it")
+    if getattr(bus, other):
+        raise _fault(
+            path,
+            place,
+            f"kind {bus.kind!r} has no {other!r}",
+            "remove it, or name its wire in a [[modbus]] of its own",
+        )
 
 
 def _check_url(path: Path, url: str) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from gateway.decode.meter_map import Standing
+from gateway.decode.meter_map import Baud, Standing
 from gateway.decode.registers import NoValue, RegisterType, WordOrder
 
 POINTS_MAX = 200
@@ -49,7 +49,7 @@ class PointTable(StrictTable, frozen=True, kw_only=True):
 class SerialTable(StrictTable, frozen=True, kw_only=True):
     """`[serial]`: factory settings."""
 
-    baud: Literal[1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200]
+    baud: Baud
     parity: Literal["N", "E", "O"]
     stop_bits: Literal[1, 2] = 1
     unit: _Unit = 1

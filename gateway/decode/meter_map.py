@@ -10,6 +10,7 @@ import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import Literal
 
 from gateway.decode.quantities import (
     RAW_MAX,
@@ -165,6 +166,10 @@ class Identity:
         if len(present) < len(words) or not any(present):
             return None
         return decode_text(present) if self.text else "".join(f"{word:04x}" for word in present)
+
+
+Baud = Literal[1200, 2400, 4800, 9600, 19_200, 38_400, 57_600, 115_200]
+"""Speeds that meters are set to [bit/s]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

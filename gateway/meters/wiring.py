@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from gateway.decode.meter_map import MeterMap, SerialDefaults
+from typing import get_args
+
+from gateway.decode.meter_map import Baud, MeterMap, SerialDefaults
 from gateway.errors import BadWiring
 from gateway.meters.modbus_link import Address, RtuAddress, RtuOverTcpAddress, TcpAddress
 
-BAUDS = (1200, 2400, 4800, 9600, 19_200, 38_400, 57_600, 115_200)
+BAUDS: tuple[int, ...] = get_args(Baud)
 PARITIES = ("N", "E", "O")
 
 

@@ -67,6 +67,8 @@ def test_every_wire_is_built_from_the_settings(tmp_path: Path) -> None:
         ("http://127.0.0.1:9", "https://user@coop.example", "no server's address"),
         ('name = "main"', 'name = "Main meter"', "lower-case"),
         ('host = "127.0.0.1"\n', "", "needs 'host'"),
+        ('host = "127.0.0.1"\n', 'host = "127.0.0.1"\ndevice = "/dev/x"\n', "has no 'device'"),
+        ('host = "127.0.0.1"\n', 'host = "127.0.0.1"\nbaud = 12345\n', r"modbus\[0\].baud.*12345"),
         ("poll_every_s = 10", "poll_every_s = 0", "> 0"),
         ("[gateway]", "[gateway", "TOML"),
         ('name = "plug"', 'name = "main"', "two meters"),
