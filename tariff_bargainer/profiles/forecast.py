@@ -142,10 +142,6 @@ def forecast_day_ahead(
     """
     per_day = 86_400 // pool.step_s
     load = _gapless(pool)
-    if calibration_days < CALIBRATION_DAYS_MIN:
-        raise InvalidProfile(
-            f"calibration_days is {calibration_days}; give {CALIBRATION_DAYS_MIN} or more"
-        )
     known_days = load.size // per_day
     # Tomorrow follows on the last reading, so that what is no whole day is left out at the start.
     cut = load.size % per_day if first_day is None else 0
@@ -153,21 +149,8 @@ def forecast_day_ahead(
     load = load[cut:]
     if first_day is None:
         first_day = known_days
-    if first_day < TRAIN_DAYS_MIN + calibration_days:
-        raise InsufficientProfile(
-            reasons=[
-                f"{first_day} days before the first forecast day, at least "
-                + str(TRAIN_DAYS_MIN + calibration_days)
-            ]
-        )
     end = (first_day + days) * per_day
-    if days < 1 or first_day > known_days or first_day + days > max(known_days, first_day + 1):
-        raise InvalidProfile(
-            f"{days} days from day {first_day} on lie beyond the profile's {known_days} days: day "
-            "ahead reaches one day past its end, and forecast_season further"
-        )
-    if not levels or list(levels) != sorted(set(levels)) or not 0 < levels[0] <= levels[-1] < 1:
-        raise InvalidProfile("quantile levels must rise and lie between 0 and 1")
+    _check_asked(first_day, days, known_days, calibration_days, levels)
     temperature = _temperature(temperature_c, len(pool), cut, end)
     # A day that has not happened stands as zeros, which its own forecast never looks at.
     load = np.append(load, np.zeros(max(0, end - load.size)))
@@ -399,6 +382,30 @@ def _clock_shifts(calendar: LocalCalendar, per_day: int) -> Floats:
     ahead = (minutes - minutes[0] + 720) % 1440 - 720
     shifts: Floats = np.rint(ahead * per_day / 1440)
     return shifts
+
+
+def _check_asked(
+    first_day: int, days: int, known_days: int, calibration_days: int, levels: Sequence[float]
+) -> None:
+    """Refuse a day-ahead forecast that cannot be made."""
+    if calibration_days < CALIBRATION_DAYS_MIN:
+        raise InvalidProfile(
+            f"calibration_days is {calibration_days}; give {CALIBRATION_DAYS_MIN} or more"
+        )
+    if first_day < TRAIN_DAYS_MIN + calibration_days:
+        raise InsufficientProfile(
+            reasons=[
+                f"{first_day} days before the first forecast day, at least "
+                + str(TRAIN_DAYS_MIN + calibration_days)
+            ]
+        )
+    if days < 1 or first_day > known_days or first_day + days > max(known_days, first_day + 1):
+        raise InvalidProfile(
+            f"{days} days from day {first_day} on lie beyond the profile's {known_days} days: day "
+            "ahead reaches one day past its end, and forecast_season further"
+        )
+    if not levels or list(levels) != sorted(set(levels)) or not 0 < levels[0] <= levels[-1] < 1:
+        raise InvalidProfile("quantile levels must rise and lie between 0 and 1")
 
 
 def _temperature(temperature_c: ArrayLike | None, known: int, cut: int, end: int) -> Floats | None:
