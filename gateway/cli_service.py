@@ -6,7 +6,6 @@ import asyncio
 import logging
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,9 +29,6 @@ def register(app: typer.Typer) -> None:
     app.command("rotate", epilog="Example: coop-gateway rotate --config gateway.toml")(
         named_faults(rotate)
     )
-    app.command("setup", epilog="Example: sudo coop-gateway setup --broker --enable")(
-        named_faults(setup)
-    )
     app.command("new-secret", epilog="Example: coop-gateway new-secret --config gateway.toml")(
         named_faults(new_secret)
     )
@@ -43,6 +39,7 @@ def run(
     verbose: Annotated[bool, typer.Option("--verbose", help="Log more.")] = False,
 ) -> None:
     """Read the meters, keep what the consents allow, send it, and serve the local page."""
+    from gateway.account import become_owner
     from gateway.daemon import build, run_until_stopped
     from gateway.parts import mend_state
     from gateway.settings import read_settings
@@ -55,6 +52,7 @@ def run(
     for noisy in ("httpx", "httpcore", "pymodbus", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     settings, state_dir = read_settings(config)
+    become_owner(state_dir)
     mend_state(state_dir)
     daemon = build(settings, state_dir)
     if daemon.local_secret is not None:
@@ -205,61 +203,18 @@ def rotate(config: ConfigOption, json_output: JsonOption = False) -> None:
 
 def new_secret(config: ConfigOption, json_output: JsonOption = False) -> None:
     """Make a new local secret, if the old one was lost; needs this account's rights."""
+    from gateway.account import become_owner
     from gateway.identity import open_identity, renew_secret
     from gateway.settings import read_settings
 
     _, state_dir = read_settings(config)
+    become_owner(state_dir)
     open_identity(state_dir)
     secret = renew_secret(state_dir)
     if json_output:
         write_json({"local_secret": secret})
     else:
         print(f"local secret: {secret}  (shown once; the old one no longer counts)")
-
-
-def setup(
-    root: Annotated[Path, typer.Option("--root", help="Where the system is mounted.")] = Path("/"),
-    broker: Annotated[bool, typer.Option("--broker", help="Set up mosquitto too.")] = False,
-    firewall: Annotated[
-        bool, typer.Option("--firewall", help="Set up nftables too; it closes remote shells.")
-    ] = False,
-    enable: Annotated[bool, typer.Option("--enable", help="Start everything.")] = False,
-    device: Annotated[
-        list[str] | None, typer.Option("--device", help="Make a broker password for it; repeat.")
-    ] = None,
-    secret_to: Annotated[
-        Path | None, typer.Option("--secret-to", help="Write a new local secret to this file.")
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be done.")
-    ] = False,
-    json_output: JsonOption = False,
-) -> None:
-    """Make this Raspberry Pi OS a gateway: service, broker, firewall, names for RS485 sticks."""
-    from gateway.setup import add_devices, make_secret, plan_setup, set_up
-
-    if dry_run:
-        plan = plan_setup(root, broker=broker, firewall=firewall, enable=enable)
-    else:
-        plan = set_up(root, broker=broker, firewall=firewall, enable=enable)
-    made = add_devices(root, device) if device and not dry_run else {}
-    if secret_to is not None and not dry_run:
-        make_secret(root, secret_to)
-    answer = {
-        "writes": plan.writes,
-        "keeps": plan.keeps,
-        "commands": [" ".join(command) for command in plan.commands],
-        "passwords": made,
-    }
-    if json_output:
-        write_json(answer)
-        return
-    for place in plan.writes:
-        print(f"{'would write' if dry_run else 'wrote'} {root / place}")
-    for place in plan.keeps:
-        print(f"kept {root / place}")
-    for name, password in made.items():
-        print(f"device {name}: password {password}  (shown once)")
 
 
 def _qr(text: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from gateway.account import become_owner
 from gateway.clock import ClockWatch
 from gateway.daemon import build_link, build_uplink, clock_of
 from gateway.identity import Identity, open_identity
@@ -52,6 +53,7 @@ def open_parts(config: Path, *, shows_secret: bool = False) -> Iterator[Parts]:
         GatewayError: Settings, state or key cannot be used.
     """
     settings, state_dir = read_settings(config)
+    become_owner(state_dir)
     with contextlib.closing(SqliteOutbox.open(state_dir)) as store:
         identity, secret = open_identity(state_dir, shows_secret=shows_secret)
         watch = ClockWatch(clock=clock_of(settings), trust=settings.gateway.clock)

@@ -5,7 +5,7 @@ declare -A needed=(
   [mosquitto]=mosquitto [mosquitto_pub]=mosquitto-clients [chromium]=chromium [socat]=socat
   [victoria-metrics]=victoria-metrics [hledger]=hledger [gcc]=gcc [nft]=nftables [git]=git
   [systemd-analyze]=systemd [pdftoppm]=poppler-utils [genimage]=genimage [mcopy]=mtools
-  [mkdosfs]=dosfstools [mke2fs]=e2fsprogs [sfdisk]=fdisk
+  [mkdosfs]=dosfstools [mke2fs]=e2fsprogs [sfdisk]=fdisk [openssl]=openssl
 )
 # Installed where nothing can start it: on a machine of one's own it would take over at the next boot.
 [ -d /run/systemd/system ] || needed[cloud-init]=cloud-init

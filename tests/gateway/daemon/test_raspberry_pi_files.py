@@ -19,24 +19,21 @@ from typer.testing import CliRunner
 
 from gateway.cli import app
 from gateway.settings import read_settings
-from gateway.setup import add_devices, set_up
+from gateway.setup import SetupWish, plan_undo, set_up, undo
+from gateway.setup_broker import add_devices
+from tests.gateway.real_tools import PI, SEARCH, run, tool
 from tests.ports import free_port
 
-PI = Path(__file__).resolve().parents[3] / "firmware_configs" / "raspberry_pi"
-SEARCH = "/usr/sbin:/usr/bin:/sbin:/bin:/opt/homebrew/sbin"
+DEBIANS_OWN = """#!/usr/sbin/nft -f
 
+flush ruleset
 
-def tool(name: str, package: str) -> str:
-    found = shutil.which(name, path=SEARCH)
-    if found is None:
-        if not Path("/etc/debian_version").exists():
-            pytest.skip(f"{name} is for Debian; this machine cannot have it")
-        pytest.fail(f"{name} is missing; run: apt-get install {package}")
-    return found
-
-
-def run(*command: str, **more) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **more)
+table inet filter {
+\tchain input {
+\t\ttype filter hook input priority filter;
+\t}
+}
+"""
 
 
 def test_the_service_scores_as_hardened() -> None:
@@ -74,18 +71,34 @@ def test_the_firewall_is_taken_by_nftables_and_drops_by_default() -> None:
     assert not re.search(r"dport.*\b22\b", text)
 
 
+def test_the_shell_and_a_rule_of_the_household_are_taken_by_the_firewall(tmp_path: Path) -> None:
+    program = tool("nft", "nftables")
+    folder = tmp_path / "rules"
+    folder.mkdir()
+    text = (PI / "nftables/commonwatt.nft").read_text(encoding="utf-8")
+    whole = tmp_path / "whole.nft"
+    whole.write_text(text.replace("/etc/nftables.d", str(folder)), encoding="utf-8")
+    own = "add rule inet commonwatt from_home tcp dport 8123 accept\n"
+    (folder / "commonwatt-own.nft").write_text(own, encoding="utf-8")
+    shutil.copy(PI / "nftables/remote-shell.nft", folder / "commonwatt-remote-shell.nft")
+    done = run(program, "-c", "-f", str(whole))
+    if "Operation not permitted" in done.stderr or "Netlink" in done.stderr:
+        pytest.skip("nft may not check rules on this machine: it needs CAP_NET_ADMIN")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.fixture
 def broker(tmp_path: Path):
     """A real mosquitto with our configuration, included the way Debian includes it."""
     program = tool("mosquitto", "mosquitto")
     root = tmp_path / "root"
-    set_up(root, broker=True, firewall=False, enable=False)
+    set_up(root, SetupWish(broker=True))
     passwords = add_devices(root, ["plug1", "plug2"])
     passwords["gateway"] = (root / "etc/commonwatt/mqtt_password").read_text("utf-8").strip()
     port = free_port()
     included = root / "etc/mosquitto/conf.d/commonwatt.conf"
     text = included.read_text(encoding="utf-8")
-    text = text.replace("/etc/mosquitto", str(root / "etc/mosquitto"))
+    text = re.sub("/etc/(mosquitto|commonwatt)/", rf"{root}/etc/\1/", text)
     included.write_text(text.replace("listener 1883", f"listener {port} 127.0.0.1"), "utf-8")
     data = tmp_path / "data"
     data.mkdir()
@@ -166,7 +179,7 @@ def test_the_broker_lets_no_stranger_in(broker, who) -> None:
 
 def test_accounts_and_directories_are_made_by_systemd_itself(tmp_path: Path) -> None:
     sysusers, tmpfiles = tool("systemd-sysusers", "systemd"), tool("systemd-tmpfiles", "systemd")
-    set_up(tmp_path, broker=False, firewall=False, enable=False)
+    set_up(tmp_path, SetupWish())
     done = run(sysusers, f"--root={tmp_path}")
     assert done.returncode == 0, done.stderr
     assert "commonwatt" in (tmp_path / "etc/passwd").read_text(encoding="utf-8")
@@ -180,7 +193,7 @@ def test_setup_keeps_the_households_own_settings(tmp_path: Path) -> None:
     runner = CliRunner()
     words = ["setup", "--root", str(tmp_path), "--firewall", "--json"]
     (tmp_path / "etc").mkdir()
-    (tmp_path / "etc/nftables.conf").write_text("theirs", encoding="utf-8")
+    (tmp_path / "etc/nftables.conf").write_text(DEBIANS_OWN, encoding="utf-8")
     planned = json.loads(runner.invoke(app, [*words, "--dry-run"]).stdout)
     assert "etc/commonwatt/gateway.toml" in planned["writes"]
     assert not (tmp_path / "etc/commonwatt").exists()
@@ -188,10 +201,87 @@ def test_setup_keeps_the_households_own_settings(tmp_path: Path) -> None:
     own = tmp_path / "etc/commonwatt/gateway.toml"
     own.write_text("mine", encoding="utf-8")
     again = json.loads(runner.invoke(app, words).stdout)
-    assert again["keeps"] == ["etc/commonwatt/gateway.toml"]
+    assert again["writes"] == []
+    assert set(again["keeps"]) == set(planned["writes"])
     assert own.read_text(encoding="utf-8") == "mine"
-    before = tmp_path / "etc/nftables.conf.before-commonwatt"
-    assert before.read_text(encoding="utf-8") == "theirs"
+
+
+def test_undo_takes_away_what_setup_wrote_and_keeps_what_the_household_changed(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "etc").mkdir()
+    firewall = tmp_path / "etc/nftables.conf"
+    firewall.write_text(DEBIANS_OWN, encoding="utf-8")
+    set_up(tmp_path, SetupWish(broker=True, firewall=True))
+    assert "commonwatt" in firewall.read_text(encoding="utf-8")
+    own = tmp_path / "etc/systemd/journald.conf.d/commonwatt.conf"
+    own.write_text("[Journal]\nStorage=persistent\n", encoding="utf-8")
+    assert plan_undo(tmp_path).keeps == ("etc/systemd/journald.conf.d/commonwatt.conf",)
+    undo(tmp_path)
+    assert firewall.read_text(encoding="utf-8") == DEBIANS_OWN
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {
+        "etc/commonwatt/gateway.toml",
+        "etc/commonwatt/mosquitto_passwords",
+        "etc/commonwatt/mqtt_password",
+        "etc/nftables.conf",
+        "etc/systemd/journald.conf.d/commonwatt.conf",
+    }
+
+
+@pytest.mark.parametrize(
+    ("place", "text", "word"),
+    [
+        ("etc/nftables.conf", "table inet x { chain i { tcp dport 22 accept } }", "not ours"),
+        ("etc/ufw/ufw.conf", "# ufw\nENABLED=yes\n", "ufw is switched on"),
+        ("etc/mosquitto/conf.d/home.conf", "listener 1883\n", "set up already"),
+        ("etc/mosquitto/mosquitto.conf", "persistence true\nallow_anonymous true\n", "already"),
+    ],
+)
+def test_a_broker_or_firewall_of_the_household_stops_setup_before_its_first_write(
+    tmp_path: Path, place: str, text: str, word: str
+) -> None:
+    (tmp_path / place).parent.mkdir(parents=True)
+    (tmp_path / place).write_text(text, encoding="utf-8")
+    done = CliRunner().invoke(app, ["setup", "--root", str(tmp_path), "--broker", "--firewall"])
+    assert done.exit_code == 2
+    assert word in done.stderr
+    assert place in done.stderr
+    left = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert left == [tmp_path / place]
+
+
+def test_the_firewall_keeps_ssh_open_on_the_port_it_has_unless_told_otherwise(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "etc/ssh/sshd_config.d").mkdir(parents=True)
+    (tmp_path / "etc/ssh/sshd_config").write_text("#Port 22\nPort 2222\n", encoding="utf-8")
+    (tmp_path / "etc/ssh/sshd_config.d/a.conf").write_text("port 22\n", encoding="utf-8")
+    rule = tmp_path / "etc/nftables.d/commonwatt-remote-shell.nft"
+    set_up(tmp_path, SetupWish(firewall=True))
+    assert "input tcp dport { 22, 2222 } accept" in rule.read_text(encoding="utf-8")
+    set_up(tmp_path, SetupWish(firewall=True, close_shell=True))
+    assert not rule.exists()
+
+
+def test_an_image_holds_no_secret_of_any_home_and_is_not_written_at_its_first_boot(
+    tmp_path: Path,
+) -> None:
+    set_up(tmp_path, SetupWish(broker=True, firewall=True, close_shell=True, image=True))
+    shared = tmp_path / "etc/rpi-image-gen/slot-shared.d/commonwatt.conf"
+    assert "Path=/var/lib/commonwatt" in shared.read_text(encoding="utf-8").splitlines()
+    assert not list((tmp_path / "etc").glob("commonwatt/*"))
+    assert not (tmp_path / "var/lib/commonwatt").exists()
+    first = yaml.safe_load((PI / "cloud_init/user-data").read_text(encoding="utf-8"))["runcmd"][-1]
+    assert "--broker --firewall --close-shell --enable" in first[-1]
+    coops = tmp_path / "usr/share/commonwatt/gateway.toml"
+    coops.parent.mkdir(parents=True)
+    coops.write_text("# of the co-op\n", encoding="utf-8")
+    plan = set_up(tmp_path, SetupWish(broker=True, firewall=True, close_shell=True))
+    # What is left to write lies in the two directories that are on the data partition.
+    assert plan.writes == ("etc/commonwatt/gateway.toml",)
+    written = (tmp_path / "etc/commonwatt/gateway.toml").read_text(encoding="utf-8")
+    assert written == "# of the co-op\n"
 
 
 def test_the_local_secret_is_written_where_the_household_finds_it(tmp_path: Path) -> None:
@@ -242,98 +332,6 @@ def test_an_image_names_its_parts(path: Path) -> None:
     assert all(re.fullmatch(r"[1-9][0-9]*[MG]", size) for size in sizes)
 
 
-@pytest.fixture(scope="module")
-def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A card with two slots, built by genimage as rpi-image-gen calls it, from a system in outline."""
-    program = tool("genimage", "genimage")
-    for name, package in (("mcopy", "mtools"), ("mkdosfs", "dosfstools"), ("mke2fs", "e2fsprogs")):
-        tool(name, package)
-    folder = tmp_path_factory.mktemp("card")
-    boot = folder / "root/boot/firmware"
-    for path in (boot / "overlays", folder / "root/etc", folder / "root/var/lib/commonwatt"):
-        path.mkdir(parents=True)
-    for name in (
-        "bootcode.bin",
-        "start.elf",
-        "kernel8.img",
-        "initramfs8",
-        "bcm2710-rpi-zero-2.dtb",
-    ):
-        (boot / name).write_text(name, encoding="utf-8")
-    (boot / "overlays/README").write_text("overlays", encoding="utf-8")
-    (boot / "cmdline.txt").write_text("console=tty1 root=ROOTDEV rootwait\n", encoding="utf-8")
-    (boot / "config.txt").write_text("arm_64bit=1\n[pi4]\nmax_framebuffers=2\n", encoding="utf-8")
-    for name in ("in", "tmp"):
-        (folder / name).mkdir()
-    values = {"name": "card", "suffix": "img", "disksig": "0x434f4d57"}
-    values |= {"boot_part_size": "40M", "system_part_size": "24M", "data_part_size": "8M"}
-    hook = PI / "image/layer/slots/image.d/hooks/preimage.sh"
-    env = {f"IGconf_image_{name}": value for name, value in values.items()} | {"PATH": SEARCH}
-    done = run("bash", str(hook), str(folder / "root"), str(folder), env=env)
-    assert done.returncode == 0, done.stderr
-    words = [
-        f"--{name}path={folder / where}"
-        for name, where in (("root", "root"), ("tmp", "tmp"), ("input", "in"), ("output", "out"))
-    ]
-    done = run(program, *words, f"--config={folder / 'genimage.cfg'}", env={"PATH": SEARCH})
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder / "out"
-
-
-def test_a_card_has_two_systems_and_data_where_the_kernel_looks_for_them(card: Path) -> None:
-    done = run(tool("sfdisk", "fdisk"), "--json", str(card / "card.img"))
-    table = json.loads(done.stdout)["partitiontable"]
-    assert (table["label"], table["id"]) == ("dos", "0x434f4d57")
-    assert [part["type"] for part in table["partitions"]] == ["c", "83", "83", "83"]
-    debugfs = tool("debugfs", "e2fsprogs")
-    fstab = run(debugfs, "-R", "cat /etc/fstab", str(card / "system.ext4")).stdout
-    assert re.search(r"^PARTUUID=434f4d57-04 +/var/lib/commonwatt +ext4 ", fstab, re.MULTILINE)
-
-
-def test_both_slots_are_whole_and_the_boot_files_choose_between_them(card: Path) -> None:
-    mtype, mdir = tool("mtype", "mtools"), tool("mdir", "mtools")
-    image = str(card / "boot.vfat")
-
-    def text(name: str) -> str:
-        return run(mtype, "-i", image, f"::{name}").stdout
-
-    names = set(run(mdir, "-i", image, "-/", "-b").stdout.split())
-    for slot in ("slot_a", "slot_b"):
-        for name in ("kernel8.img", "initramfs8", "cmdline.txt", "overlays/README"):
-            assert f"::/{slot}/{name}" in names
-    assert {"::/bootcode.bin", "::/start.elf"} <= names
-    assert not {"::/kernel8.img", "::/cmdline.txt"} & names
-    assert text("config.txt").endswith("[all]\nos_prefix=slot_a/\n")
-    assert text("tryboot.txt").endswith("[all]\nos_prefix=slot_b/\n")
-    assert "root=PARTUUID=434f4d57-02 " in text("slot_a/cmdline.txt")
-    assert "root=PARTUUID=434f4d57-03 " in text("slot_b/cmdline.txt")
-
-
-def test_a_slot_on_trial_is_left_at_the_next_boot_unless_it_is_kept(tmp_path: Path) -> None:
-    script = PI / "image/layer/slots/commonwatt-slot"
-    (tmp_path / "config.txt").write_text("a=1\n[all]\nos_prefix=slot_a/\n", encoding="utf-8")
-    (tmp_path / "tryboot.txt").write_text("a=1\n[all]\nos_prefix=slot_b/\n", encoding="utf-8")
-    cmdline = tmp_path / "cmdline"
-
-    def slot(word: str, partition: str) -> subprocess.CompletedProcess[str]:
-        cmdline.write_text(f"console=tty1 root=PARTUUID=434f4d57-{partition} rootwait\n", "utf-8")
-        env = {"COMMONWATT_BOOT": str(tmp_path), "COMMONWATT_CMDLINE": str(cmdline)}
-        return run("sh", str(script), word, env=env | {"COMMONWATT_REBOOT": "echo", "PATH": SEARCH})
-
-    assert slot("status", "02").stdout.splitlines() == [
-        "running slot_a",
-        "trusted slot_a",
-        "other slot_b PARTUUID=434f4d57-03",
-    ]
-    assert slot("try", "02").stdout == "0 tryboot\n"
-    assert slot("try", "03").returncode == 2
-    assert slot("keep", "03").stdout == "trusted slot_b\n"
-    assert (tmp_path / "config.txt").read_text("utf-8") == "a=1\n[all]\nos_prefix=slot_b/\n"
-    assert (tmp_path / "tryboot.txt").read_text("utf-8") == "a=1\n[all]\nos_prefix=slot_a/\n"
-    assert "already" in slot("keep", "03").stdout
-    assert slot("status", "07").returncode == 2
-
-
 def test_the_image_layer_is_well_formed_and_installs_by_hash() -> None:
     text = (PI / "image/layer/commonwatt-gateway.yaml").read_text(encoding="utf-8")
     head, _, body = text.partition("# METAEND\n")
@@ -342,6 +340,7 @@ def test_the_image_layer_is_well_formed_and_installs_by_hash() -> None:
     recipe = yaml.safe_load(body)["mmdebstrap"]
     assert {"mosquitto", "nftables", "cloud-init"} <= set(recipe["packages"])
     assert any("--require-hashes" in hook for hook in recipe["customize-hooks"])
+    assert any("coop-gateway setup --image --broker" in hook for hook in recipe["customize-hooks"])
     for hook in recipe["customize-hooks"]:
         done = run("bash", "-n", "-c", hook)
         assert done.returncode == 0, done.stderr

@@ -10,6 +10,12 @@ what=$1
 signature=${2#0x}
 cd "$IMAGEMOUNTPATH"
 
+name_root() {
+  local line
+  line=$(tr -s '\n' ' ' < "$1" | sed 's|root=[^ ]* *||')
+  echo "root=PARTUUID=$signature-$2 ${line% }" > "$1"
+}
+
 lay_out_boot() {
   mkdir -p slot_a
   for each in kernel*.img initramfs* *.dtb overlays cmdline.txt; do
@@ -21,16 +27,20 @@ lay_out_boot() {
   # At the end and under [all], so that no filter further up hides it.
   printf '\n[all]\nos_prefix=slot_a/\n' >> config.txt
   printf '\n[all]\nos_prefix=slot_b/\n' >> tryboot.txt
-  sed -i "s|root=[^ ]*|root=PARTUUID=$signature-02|" slot_a/cmdline.txt
-  sed -i "s|root=[^ ]*|root=PARTUUID=$signature-03|" slot_b/cmdline.txt
+  name_root slot_a/cmdline.txt 02
+  name_root slot_b/cmdline.txt 03
 }
 
 lay_out_system() {
-  mkdir -p boot/firmware var/lib/commonwatt
+  mkdir -p boot/firmware persistent etc/commonwatt var/lib/commonwatt
   # Which slot is / is known from the command line; what is the same in both is written here.
+  # Settings, passwords, keys and readings lie under the same names as with image-rota.
+  local bound=bind,x-systemd.requires-mounts-for=/persistent
   cat > etc/fstab <<END
-PARTUUID=$signature-01  /boot/firmware       vfat  rw,noatime,flush  0 2
-PARTUUID=$signature-04  /var/lib/commonwatt  ext4  rw,noatime,nosuid,nodev,noexec,errors=remount-ro,commit=60  0 2
+PARTUUID=$signature-01  /boot/firmware  vfat  rw,noatime,flush  0 2
+PARTUUID=$signature-04  /persistent     ext4  rw,noatime,nosuid,nodev,noexec,errors=remount-ro,commit=60  0 2
+/persistent/shared/etc/commonwatt      /etc/commonwatt      none  $bound  0 0
+/persistent/shared/var/lib/commonwatt  /var/lib/commonwatt  none  $bound  0 0
 END
 }
 

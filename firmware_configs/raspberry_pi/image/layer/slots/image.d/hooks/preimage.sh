@@ -1,8 +1,13 @@
 #!/bin/bash
 # Writes what genimage builds the card from. Called with the finished system and genimage's folder.
+# shellcheck disable=SC2154  # rpi-image-gen gives what begins with IGconf_
 set -eu
 
 layer=$(readlink -ef "$(dirname "$0")/../..")
+
+# What outlives an update; both are mounted over the directories of the same name.
+install -d -m 0755 "$1/persistent/shared/etc/commonwatt"
+install -d -m 0700 "$1/persistent/shared/var/lib/commonwatt"
 
 sed \
   -e "s|<NAME>|$IGconf_image_name.$IGconf_image_suffix|g" \
