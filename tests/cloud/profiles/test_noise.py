@@ -155,6 +155,7 @@ def test_a_forgotten_home_leaves_no_budget_line(street: Street) -> None:
         (replace(WANTED, length_max_wh=0), {}, "must be positive"),
         (WANTED, {"timezone": "Mars/Olympus"}, "time zone"),
         (WANTED, {"end": NOW.replace(year=2027)}, "over"),
+        (WANTED, {"end": ASKED.start}, "over"),
     ],
 )
 def test_amounts_without_meaning_are_refused(

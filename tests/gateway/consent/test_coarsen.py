@@ -159,6 +159,19 @@ def test_a_reading_that_was_added_already_is_refused() -> None:
         add_reading(first.open_period, reading(begin, 5), Resolution.HOUR, VIENNA)
 
 
+def test_a_reading_from_before_the_open_hour_is_refused() -> None:
+    begin = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
+    first = add_reading(None, reading(begin, 5), Resolution.HOUR, VIENNA)
+    with pytest.raises(ValueError, match="before the open period"):
+        add_reading(first.open_period, reading(begin - MINUTE, 5), Resolution.HOUR, VIENNA)
+
+
+def test_a_reading_over_two_hours_has_to_be_cut_first() -> None:
+    begin = datetime(2026, 7, 1, 12, 30, tzinfo=UTC)
+    with pytest.raises(ValueError, match="spans two periods"):
+        add_reading(None, reading(begin, 5, length=60 * MINUTE), Resolution.HOUR, VIENNA)
+
+
 @pytest.mark.parametrize(
     ("zone", "moment", "begins"),
     [

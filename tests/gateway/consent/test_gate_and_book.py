@@ -106,6 +106,19 @@ def test_unconfirmed_consents_fail_closed_for_all_but_billing(confirmed) -> None
         assert hold(purpose, conditions) is Withheld.POLICY_NOT_CONFIRMED
 
 
+def test_consents_confirmed_a_week_ago_to_the_second_still_hold() -> None:
+    a_week = FRESH.policy_valid_for
+    assert hold(Purpose.RESEARCH, with_conditions(policy_confirmed_at=NOW - a_week)) is None
+    later = with_conditions(policy_confirmed_at=NOW - a_week - timedelta(seconds=1))
+    assert hold(Purpose.RESEARCH, later) is Withheld.POLICY_NOT_CONFIRMED
+
+
+@pytest.mark.parametrize("event", [EventType.NARROWED, EventType.WITHDRAWN])
+def test_what_was_never_given_can_be_neither_narrowed_nor_withdrawn(event: EventType) -> None:
+    with pytest.raises(BadConsentEvent, match="no such consent here"):
+        ConsentBook(household=HOUSEHOLD).next_event("c", change(event), terms=offer().terms)
+
+
 def test_an_older_version_is_refused_as_a_roll_back() -> None:
     book = ConsentBook(household=HOUSEHOLD)
     first = encode_event(book.next_event("c", change(), terms=offer().terms))

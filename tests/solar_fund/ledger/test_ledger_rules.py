@@ -244,7 +244,7 @@ def test_a_statement_opens_with_the_past_and_ends_with_the_running_balance(ledge
     ledger.post_entry(pay_in(20, effective_at=OCTOBER))
     ledger.post_entry(transfer(BANK, FUND_CASH, 50, effective_at=OCTOBER + timedelta(hours=1)))
     clock.now = NOVEMBER
-    ledger.post_entry(pay_in(7))
+    ledger.post_entry(pay_in(7, effective_at=NOVEMBER))
     found = ledger.statement(BANK, "EUR", start=OCTOBER, end=NOVEMBER)
     assert found.opening_minor == 100
     assert [line.amount_minor for line in found.lines] == [20, -50]
