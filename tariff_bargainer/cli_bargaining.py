@@ -31,7 +31,14 @@ from tariff_bargainer.cli_bargaining_input import (
 
 def register(app: typer.Typer) -> None:
     """Add the bargaining commands to the app."""
-    from tariff_bargainer import cli_auction, cli_clean, cli_negotiate, cli_profiles, cli_sharing
+    from tariff_bargainer import (
+        cli_auction,
+        cli_clean,
+        cli_negotiate,
+        cli_profiles,
+        cli_sharing,
+        cli_weather,
+    )
 
     cli_clean.register(app)
     cli_profiles.register(app)
@@ -39,6 +46,7 @@ def register(app: typer.Typer) -> None:
     app.command("floor", epilog=FLOOR_EXAMPLE)(floor_command)
     app.command("savings", epilog=SAVINGS_EXAMPLE)(savings_command)
     cli_sharing.register(app)
+    cli_weather.register(app)
     app.add_typer(cli_negotiate.app, name="negotiate")
     app.add_typer(cli_auction.app, name="auction")
 

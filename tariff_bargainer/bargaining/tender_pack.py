@@ -53,7 +53,11 @@ OFFER_SCHEMA: dict[str, Any] = {
         "supplier": {"type": "string", "minLength": 1},
         "term_months": {"type": "integer", "minimum": 1, "maximum": TERM_MONTHS_MAX},
         "green_share": {"type": "number", "minimum": 0, "maximum": 1},
-        "valid_until": {"type": "string", "format": "date-time"},
+        "valid_until": {
+            "type": "string",
+            "format": "date-time",
+            "pattern": r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}.*(Z|[+-]\d{2}:?\d{2})$",
+        },
         "conditions": {"type": "array", "maxItems": 50, "items": {"type": "string"}},
         "tariff": {"type": "object", "description": "A tariff in the form commonwatt-tariff/1."},
     },

@@ -116,6 +116,16 @@ class Coop:
     client: Browser
     portal: BlockingPortal
 
+    def letters_about(self, subject: str) -> set[tuple[str, str]]:
+        """Who is written to with these words in the subject, and the text: waiting or sent by now.
+
+        The server sends by itself, and deletes after sending, so those that wait are read first.
+        """
+        with self.services.database.reading() as connection:
+            rows = connection.exec_driver_sql("SELECT address, subject, text FROM notices").all()
+        sent = [(letter.to, letter.subject, letter.text) for letter in self.postbox.letters]
+        return {(to, text) for to, about, text in [*map(tuple, rows), *sent] if subject in about}
+
     def new_browser(self) -> Browser:
         return Browser(self.app, self.portal)
 

@@ -3,16 +3,18 @@
 import json
 import shutil
 import sys
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from tariff_bargainer.bargaining.offers import price_homes
 from tariff_bargainer.cli import app
 from tests.tariff_bargainer.bargaining.offer_texts import flat_tariff, offer_text
-from tests.tariff_bargainer.bargaining.street import hourly_homes, spot_per_mwh
+from tests.tariff_bargainer.bargaining.street import START, hourly_homes, spot_per_mwh
 
 HOMES = 12
 DAYS = 35
@@ -392,6 +394,42 @@ def test_tomorrow_and_a_season_are_forecast_from_files(tmp_path):
         season["expected_kwh"], abs=1
     )
     assert "exclude" in run(*pool, "--next", "--season", "9", code=2)
+
+
+def weather_files(folder: Path, *, saved_share: float) -> list[object]:
+    """Two years of a home that heats below 15 degrees, and saves in the second."""
+    days = np.arange(730)
+    rng = np.random.default_rng(3)
+    degrees = 10 - 9 * np.cos(2 * np.pi * days / 365) + rng.normal(0, 4, size=days.size)
+    kwh = 12 + 0.6 * np.maximum(0, 15 - degrees) + rng.normal(0, 0.4, size=days.size)
+    kwh *= np.where(days < 365, 1, 1 - saved_share)
+    starts = [START + timedelta(days=int(day)) for day in days]
+    for name, column, values in (
+        ("homes/a.csv", "import_kwh", kwh),
+        ("t.csv", "temperature_c", degrees),
+    ):
+        rows = [f"{at.isoformat()},{one:.3f}" for at, one in zip(starts, values, strict=True)]
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("\n".join([f"interval_start,{column}", *rows, ""]))
+    return [
+        "weather", "--homes", folder / "homes", "--temperature", folder / "t.csv", "--timezone", "UTC",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("saved_share", [0.1, 0.0])
+def test_a_saving_beyond_the_weather_is_reported_and_pays_nobody(tmp_path, saved_share):
+    asked = weather_files(tmp_path, saved_share=saved_share)
+    found = json.loads(run(*asked, "--since", "2026-01-01", "--json"))
+    assert found["saved_share"] == pytest.approx(saved_share, abs=0.01)
+    assert found["heating_balance_c"] == pytest.approx(15, abs=1)
+    assert found["basis_of_payment"] is False
+    words = run(*asked, "--since", "2026-01-01")
+    assert "never the basis of a payment" in words
+    assert ("not clear" in words) == (not found["is_clear"])
+    assert "needs 300" in run(*asked, "--since", "2025-03-01", code=2)
+    assert "--since" in run(*asked, "--since", "March", code=2)
+    shutil.copy(tmp_path / "homes" / "a.csv", tmp_path / "t.csv")
+    assert "temperature_c" in run(*asked, "--since", "2026-01-01", code=2)
 
 
 def test_archetypes_are_found_on_files(street):
