@@ -200,7 +200,7 @@ def bill(
             other, tariff, earlier.registers.get(name) if earlier else None
         )
     main = metered_energy(profile, tariff, earlier.profile if earlier else None)
-    shares = month_shares(main)
+    shares = month_shares(main.calendar, profile.step_s)
     run = _Run(
         tariff=tariff,
         metering=tariff.metering if metering is None else metering,

@@ -4,6 +4,7 @@ A bill that money is paid on must come out the same to the last digit on every m
 becomes 64-bit whole µWh once, here, and only whole numbers are added afterwards.
 """
 
+from calendar import monthrange
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from fractions import Fraction
@@ -17,6 +18,7 @@ from tariff_bargainer.profiles.intervals import MICRO_PER_WH, Energy, LoadProfil
 from tariff_bargainer.tariffs.schedule import period_of_interval, schedule_table
 from tariff_bargainer.tariffs.tariff import Period, Tariff
 
+SECONDS_PER_DAY = 86_400
 MICRO_PER_KWH = 1000 * MICRO_PER_WH
 SUM_UWH_MAX = 9e18
 """Largest sum that fits 64 bits [µWh]: 9 TWh."""
@@ -135,21 +137,35 @@ def _micro(energy_wh: Energy) -> MicroEnergy:
     return np.rint(energy_wh * float(MICRO_PER_WH)).astype(np.int64)
 
 
-def month_shares(metered: MeteredEnergy) -> list[Fraction]:
-    """Share of each local month that the profile covers, exactly, by elapsed time."""
-    calendar = metered.calendar
-    counts = np.bincount(calendar.month_index, minlength=len(calendar.months))
-    shares = []
-    for (year, month), count in zip(calendar.months, counts, strict=True):
-        seconds = month_seconds(year, month, calendar.timezone)
-        shares.append(Fraction(int(count) * metered.profile.step_s, seconds))
-    return shares
+def month_shares(calendar: LocalCalendar, step_s: int) -> list[Fraction]:
+    """Share of each local month that a series covers, exactly, by its days.
+
+    A day counts whole whatever the clock does on it; a day that is covered in part counts by
+    elapsed time.
+
+    Args:
+        calendar: The series on the tariff's wall clock.
+        step_s: Length of every interval [s].
+    """
+    covered_s = np.bincount(calendar.day_index, minlength=len(calendar.days)) * step_s
+    days = [Fraction(0)] * len(calendar.months)
+    for day, month, seconds in zip(
+        calendar.days, calendar.day_month_index.tolist(), covered_s.tolist(), strict=True
+    ):
+        whole_s = SECONDS_PER_DAY
+        if seconds != SECONDS_PER_DAY:
+            whole_s = day_seconds(day, calendar.timezone)
+        days[month] += min(Fraction(1), Fraction(seconds, whole_s))
+    return [
+        count / monthrange(*month)[1] for count, month in zip(days, calendar.months, strict=True)
+    ]
 
 
-def month_seconds(year: int, month: int, timezone: str) -> int:
-    """Elapsed seconds of a local month, clock changes included."""
+def day_seconds(day: date, timezone: str) -> int:
+    """Elapsed seconds of a local day, clock changes included."""
     local = zone(timezone)
-    first = datetime(year, month, 1, tzinfo=local)
-    following = date(year + month // 12, month % 12 + 1, 1)
-    last = datetime(following.year, following.month, 1, tzinfo=local)
-    return round(last.timestamp() - first.timestamp())
+    midnights = [
+        datetime(at.year, at.month, at.day, tzinfo=local).timestamp()
+        for at in (day, day + timedelta(days=1))
+    ]
+    return round(midnights[1] - midnights[0])

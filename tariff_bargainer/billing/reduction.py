@@ -17,7 +17,7 @@ from tariff_bargainer.billing.cells import (
     reduce_loads,
 )
 from tariff_bargainer.billing.kernels import highest_by_group, run_sums
-from tariff_bargainer.billing.metered_energy import month_seconds
+from tariff_bargainer.billing.metered_energy import month_shares
 from tariff_bargainer.profiles.calendar import DAY_KINDS
 from tariff_bargainer.tariffs.schedule import ScheduleTable, schedule_table
 from tariff_bargainer.tariffs.tariff import DemandCharge, Period, Tariff
@@ -103,9 +103,8 @@ class Reduction:
             self.imported[window_s] = self._cells(self.portfolio.import_wh, window_s)
         if self.portfolio.export_wh is not None:
             self.exported = self._cells(self.portfolio.export_wh, self.portfolio.step_s)
-        counts = np.bincount(self.grid.calendar.month_index, minlength=self.grid.n_months)
-        whole_s = [month_seconds(*month, first.timezone) for month in self.grid.calendar.months]
-        self.shares = counts * self.portfolio.step_s / np.array(whole_s)
+        shares = month_shares(self.grid.calendar, self.portfolio.step_s)
+        self.shares = np.array([float(share) for share in shares])
 
     def _cells(self, loads: Loads, window_s: int) -> LoadCells:
         return reduce_loads(

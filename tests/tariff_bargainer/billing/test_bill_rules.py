@@ -395,6 +395,20 @@ def test_price_change_within_a_month_shrinks_charges_and_blocks() -> None:
     assert amounts(made)["demand"] == 10
 
 
+def test_a_day_on_which_the_clock_changes_is_one_day_of_a_standing_charge() -> None:
+    """Fifteen days of a March of 743 hours, then the other sixteen, one of them of 23 hours."""
+    rules = tariff(
+        '[[energy]]\nrate_per_kwh = 0\n[[standing]]\namount = 1\nper = "day"\n'
+        "[[standing]]\namount = 31\n",
+        zone="Europe/London",
+    )
+    for start, hours, days in (("2024-03-01", 360, 15), ("2024-03-16", 383, 16)):
+        made = bill(flat_profile(f"{start}T00:00:00+00:00", hours / 24), rules)
+        assert made.annual.fixed == 2 * days
+    part = bill(flat_profile("2024-03-30T12:00:00+00:00", 0.5), rules)
+    assert part.annual.fixed == 1
+
+
 UNCHANGED = {
     "yearly blocks": """
 [[energy]]
