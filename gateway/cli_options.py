@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -12,8 +11,7 @@ from typing import Annotated, ParamSpec
 
 import typer
 
-from gateway.errors import GatewayError
-from gateway.wire.errors import WireError
+from gateway.running import FAULTS, fault_line
 
 _P = ParamSpec("_P")
 
@@ -30,14 +28,8 @@ def named_faults(command: Callable[_P, None]) -> Callable[_P, None]:
     def run(*args: _P.args, **kwargs: _P.kwargs) -> None:
         try:
             command(*args, **kwargs)
-        except (GatewayError, WireError) as fault:
-            sys.stderr.write(f"error: {fault}\n")
-            raise typer.Exit(2) from fault
-        except sqlite3.Error as fault:
-            sys.stderr.write(
-                f"error: the gateway's state cannot be used ({fault}); check the card and its room; "
-                "`coop-gateway run` saves what can be read of a damaged file\n"
-            )
+        except FAULTS as fault:
+            sys.stderr.write(fault_line(fault))
             raise typer.Exit(2) from fault
 
     return run

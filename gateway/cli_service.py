@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import sys
 from dataclasses import asdict
 from typing import Annotated
 
@@ -39,26 +37,9 @@ def run(
     verbose: Annotated[bool, typer.Option("--verbose", help="Log more.")] = False,
 ) -> None:
     """Read the meters, keep what the consents allow, send it, and serve the local page."""
-    from gateway.account import become_owner
-    from gateway.daemon import build, run_until_stopped
-    from gateway.parts import mend_state
-    from gateway.settings import read_settings
+    from gateway.running import run_gateway
 
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(levelname)s %(name)s %(message)s",
-        stream=sys.stderr,
-    )
-    for noisy in ("httpx", "httpcore", "pymodbus", "uvicorn.access"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    settings, state_dir = read_settings(config)
-    become_owner(state_dir)
-    mend_state(state_dir)
-    daemon = build(settings, state_dir)
-    if daemon.local_secret is not None:
-        print(f"local secret: {daemon.local_secret}  (shown once; needed to widen consents)")
-        sys.stdout.flush()
-    asyncio.run(run_until_stopped(daemon))
+    run_gateway(config, verbose=verbose)
 
 
 def pair(

@@ -237,7 +237,9 @@ class Daemon:
             try:
                 await make_server(self).serve()
             except (OSError, SystemExit, GatewayError, sqlite3.Error) as fault:
-                said = f"cannot be served ({fault})"
+                # uvicorn leaves with a number where an address is taken or not ours.
+                why = "its address is taken, or is not this machine's"
+                said = f"cannot be served ({why if isinstance(fault, SystemExit) else fault})"
                 if self.problems.get(name) != said:
                     log.warning("%s %s", name, said)
                 self.problems[name] = said

@@ -6,9 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import uvicorn
-
 from gateway.local_page.app import LocalPage
+from gateway.local_page.lean_uvicorn import uvicorn
 
 if TYPE_CHECKING:
     from gateway.daemon import Daemon
