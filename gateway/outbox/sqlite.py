@@ -53,6 +53,7 @@ class SqliteOutbox:
         self._lock = threading.RLock()
         self._numbers: dict[str, tuple[int, int]] = {}
         self._data_version = self._read_data_version()
+        self._file = _file_at(path)
 
     @classmethod
     def open(cls, state_dir: Path, *, read_only: bool = False) -> SqliteOutbox:
@@ -283,7 +284,13 @@ class SqliteOutbox:
 
         Raises:
             StaleBook: The consents changed since `generation`; nothing was written.
+            sqlite3.OperationalError: The disk takes nothing, or the file is not there any more.
         """
+        if _file_at(self.path) != self._file:
+            # Writing would succeed, into a file that nobody finds again.
+            raise sqlite3.OperationalError(
+                "the state file was removed or replaced; start the gateway again"
+            )
         with self.transaction() as connection:
             if ledger.generation(connection) != generation:
                 raise StaleBook
@@ -384,6 +391,15 @@ class SqliteOutbox:
     def _read_data_version(self) -> int:
         with self._lock:
             return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Which file is at a path; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _write_stream(connection: sqlite3.Connection, stream: StreamKey, state: OpenStream) -> None:

@@ -212,3 +212,26 @@ def test_merging_keeps_every_watt_hour_and_every_minute(minutes: set[int], wante
     assert sum((row.end - row.start) / MINUTE for row in left) == len(rows)
     assert all(a.end <= b.start for a, b in pairwise(left))
     assert len(rows) - len(left) == sum(fewer for _, fewer in saved)
+
+
+def test_a_state_file_that_is_removed_under_the_gateway_is_said_and_nothing_goes_into_the_void(
+    tmp_path: Path,
+) -> None:
+    home = Home(tmp_path)
+    home.pair()
+    home.sync()
+    home.give(quantities=[Quantity.IMPORT_WH])
+    home.live(3600)
+    home.flush()
+    place = home.state_dir / "gateway.sqlite"
+    place.rename(tmp_path / "elsewhere")
+    home.live(3600)
+    home.flush()
+    assert "removed or replaced" in home.daemon.problems["disk"]
+    held = home.daemon.pipeline.waiting_in_memory
+    assert held > 0
+    (tmp_path / "elsewhere").rename(place)
+    waiting = home.daemon.store.waiting()
+    home.flush()
+    assert home.daemon.problems == {}
+    assert home.daemon.store.waiting() == waiting + held
