@@ -54,6 +54,10 @@ from gateway.wire.signing import (
 )
 
 EVENTS_PER_SYNC_MAX = 64
+HEARD_FROM_ANOTHER = (
+    "the co-op heard more from this gateway's key than this gateway said. If it was not set up again"
+    " from an old copy, another device uses its key: rotate it"
+)
 COUNTED_ON_MAX = 2**40
 """Beyond this number a conflict is not about numbers; it stays far below what the contract takes."""
 TURNED_AWAY = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
@@ -151,6 +155,9 @@ class Uplink:
             if fault.status == HTTPStatus.CONFLICT and request.counter < COUNTED_ON_MAX:
                 # A state from an old copy counts from where it stood; the next try is further on.
                 await to_thread(self._store.skip_numbers, "sync_counter", request.counter)
+                await to_thread(
+                    self._store.note_once, self._watch.now(), "identity", HEARD_FROM_ANOTHER
+                )
             if fault.status in TURNED_AWAY:
                 await to_thread(self._note_turned_away, fault)
             raise

@@ -587,6 +587,17 @@ def test_an_alarm_is_said_once_and_ends_when_the_household_accepts_the_log(home:
         household.accept_log(*parts, secret=home.secret, now=home.clock.at)
 
 
+def test_a_household_hears_that_another_device_speaks_with_its_key(home: Home) -> None:
+    home.coop.refuse_syncs_with = 409
+    for _ in range(3):
+        with pytest.raises(CloudRefused):
+            home.sync()
+    with home.daemon.store.reading() as connection:
+        said = [str(entry["said"]) for entry in notable(connection) if entry["kind"] == "identity"]
+    assert len(said) == 1
+    assert "another device uses its key" in said[0]
+
+
 def test_narrowing_to_the_same_terms_is_refused(home: Home) -> None:
     home.give()
     with pytest.raises(ConsentNotPossible, match="nothing would change"):
