@@ -37,6 +37,18 @@ SERIAL_SCAN = "1-16"
 ETHERNET_UNITS = "1-5,71,240"
 """71 is Kostal's, 240 Fronius's."""
 
+SLOW_S = 2.0
+"""How long the doctor waits for devices on Ethernet when nothing answered quickly [s]."""
+
+SLOW_UNITS_MAX = 16
+_NOTHING = {
+    "serial": "A and B swapped; power of the meter; address and speed in the meter's menu; 120 ohm at "
+    "both ends of the line; another master on the same line; a slow meter (--timeout 1).",
+    "tcp": "the device's address (--units); Modbus TCP switched on in its menu; another master that "
+    "holds its only connection; a slow device (--timeout 5); behind a bridge also the serial side: A "
+    "and B swapped, speed, parity.",
+}
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the gateway's application."""
@@ -90,7 +102,8 @@ def scan(
         found = find(address, asked, _maps(map_names), timeout_s=timeout)
         return await _gathered(found, first_only=units is None and device is None)
 
-    _tell(asyncio.run(run()), [], json_output=json_output)
+    tried = [f"{address}, units {_shown(asked)}, {timeout:g} s for each reply"]
+    _tell(asyncio.run(run()), tried, serial=device is not None, json_output=json_output)
 
 
 def _scan_broker(where: str, seconds: float, *, json_output: bool) -> None:
@@ -154,9 +167,13 @@ def doctor(
 
     async def run() -> list[FoundDevice]:
         if device is not None:
-            tried.append(f"{device} with the usual serial settings, units {units}")
+            tried.append(f"{device} with the usual serial settings, units {_shown(asked)}")
             return [one async for one in find_settings(device, asked, maps, timeout_s=timeout)]
-        for bridge in (False, True):
+        unknown: list[FoundDevice] = []
+        passes = [(False, timeout), (True, timeout)]
+        if timeout < SLOW_S and len(asked) <= SLOW_UNITS_MAX:
+            passes.append((False, SLOW_S))
+        for bridge, wait_s in passes:
             address = address_of(
                 host=host,
                 port=port,
@@ -164,18 +181,20 @@ def doctor(
                 rtu_over_tcp=bridge,
                 settings=serial_settings(None),
             )
-            tried.append(f"{address}, units {_shown(asked)}")
-            devices = find(address, asked, maps, timeout_s=timeout)
+            tried.append(f"{address}, units {_shown(asked)}, {wait_s:g} s for each reply")
+            devices = find(address, asked, maps, timeout_s=wait_s)
             answered = await _gathered(devices, first_only=units is None)
-            if answered:
+            if any(one.fits for one in answered):
                 return answered
-        return []
+            # A device may refuse quickly and answer slowly.
+            unknown = unknown or answered
+        return unknown
 
     try:
         found = asyncio.run(run())
     except LinkDown as fault:
-        raise BadWiring(problem=str(fault), remedy=_opening_hint(device)) from fault
-    _tell(found, tried, json_output=json_output)
+        raise BadWiring(problem=fault.cannot, remedy=_opening_hint(device)) from fault
+    _tell(found, tried, serial=device is not None, json_output=json_output)
 
 
 def check(config: ConfigOption, json_output: JsonOption = False) -> None:
@@ -195,7 +214,8 @@ def check(config: ConfigOption, json_output: JsonOption = False) -> None:
     if json_output:
         write_json({"config": str(config), "state_dir": str(state_dir), **report})
         return
-    typer.echo(f"{config} is right: {len(settings.meters)} meters, {counters} counters")
+    meters = _counted(len(settings.meters), "meter")
+    typer.echo(f"{config} is right: {meters}, {_counted(counters, 'counter')}")
     for source in report["sources"]:
         typer.echo(f"{source['name']}:")
         for read in source["reads"]:
@@ -219,6 +239,10 @@ async def _gathered(found: AsyncIterator[FoundDevice], *, first_only: bool) -> l
         if first_only and one.fits:
             return [one]
     return gathered
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _shown(units: tuple[int, ...]) -> str:
@@ -267,7 +291,7 @@ def _opening_hint(device: str | None) -> str:
     )
 
 
-def _tell(found: list[FoundDevice], tried: list[str], *, json_output: bool) -> None:
+def _tell(found: list[FoundDevice], tried: list[str], *, serial: bool, json_output: bool) -> None:
     from gateway.meters.finder import config_for
 
     if json_output:
@@ -301,13 +325,13 @@ def _tell(found: list[FoundDevice], tried: list[str], *, json_output: bool) -> N
                 f"  {fit.meter_map.name:<26} import {total:.2f} kWh: does the display agree?"
             )
         if not one.fits:
-            typer.echo("  no shipped map fits; copy _blueprint.toml and make one")
+            typer.echo(
+                "  no shipped map fits; give a slow device more time (--timeout 2), or copy "
+                "_blueprint.toml and make a map"
+            )
         typer.echo("write into gateway.toml:\n")
         typer.echo(config_for(one) + "\n")
     if not found:
         for what in tried:
             typer.echo(f"tried {what}")
-        typer.echo(
-            "nothing answers. Look at: A and B swapped; power of the meter; address and speed in "
-            "the meter's menu; 120 ohm at both ends of the line; another master on the same line."
-        )
+        typer.echo(f"nothing answers. Look at: {_NOTHING['serial' if serial else 'tcp']}")

@@ -19,6 +19,7 @@ GatewayError
 ├── CloudRefused        the co-op's server answered, and said no
 └── MeterFault          a meter did not answer, or answered something that cannot be trusted
     ├── MeterSilent     no reply in time
+    │   └── HungUp      the other end closed the line instead
     ├── LinkDown        the wire itself cannot be opened
     ├── OutOfStep       a reply that cannot belong to the request; it was thrown away
     └── MeterRefused    the meter answered with a Modbus exception
@@ -118,8 +119,16 @@ class MeterSilent(MeterFault):
     """No reply in time."""
 
 
+class HungUp(MeterSilent):
+    """The other end closed the line instead of replying."""
+
+
 class LinkDown(MeterFault):
     """The wire itself cannot be opened: no such device, connection refused, no route."""
+
+    def __init__(self, *, place: str, problem: str, remedy: str = "") -> None:
+        self.cannot = f"{place}: {problem}"
+        super().__init__(place=place, problem=f"{problem}; {remedy}" if remedy else problem)
 
 
 class OutOfStep(MeterFault):

@@ -31,6 +31,9 @@ SETTINGS_TO_TRY = (
 """Serial settings in the order in which meters are likely to have them."""
 
 QUIET_S = 0.05
+USUAL_TIMEOUT_S = 1.0
+"""A device that was only found with more patience than this needs it from the gateway too [s]."""
+
 _TOLERANCE = 0.15
 
 
@@ -57,11 +60,13 @@ class FoundDevice:
         address: The wire, with the settings under which it answered.
         unit: Its address on the wire.
         fits: Maps that fit, the likeliest first.
+        timeout_s: How long it was given for each reply [s].
     """
 
     address: Address
     unit: int
     fits: tuple[Fit, ...]
+    timeout_s: float = 0.0
 
 
 async def answers(link: ModbusLink, unit: int, timeout_s: float) -> bool:
@@ -123,7 +128,7 @@ async def find(
         for unit in units:
             if await answers(link, unit, timeout_s):
                 fits = await fits_of(link, unit, maps, max(timeout_s, 0.5))
-                yield FoundDevice(address=address, unit=unit, fits=fits)
+                yield FoundDevice(address=address, unit=unit, fits=fits, timeout_s=timeout_s)
     finally:
         link.close()
 
@@ -167,6 +172,8 @@ def config_for(found: FoundDevice, *, name: str = "house") -> str:
     else:
         kind = "tcp" if not hasattr(address, "settings") else "rtu_over_tcp"
         lines += [f'kind = "{kind}"', f'host = "{address.host}"', f"port = {address.port}"]
+    if found.timeout_s > USUAL_TIMEOUT_S:
+        lines.append(f"timeout_s = {found.timeout_s:g}")
     lines += ["", "[[modbus.meter]]", f'name = "{name}"', f'map = "{best}"', f"unit = {found.unit}"]
     return "\n".join(lines)
 

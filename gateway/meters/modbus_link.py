@@ -3,8 +3,8 @@
 pymodbus gives a reply to whatever request is waiting. On RTU, where replies carry no number, one
 reply that comes too late would so be taken for the next one, and all later ones with it. Hence
 three rules here: after anything that went wrong the link is closed and stays silent for a while
-before it is opened anew; bytes that come unasked make it fall out of step as well; and a reply
-of another length than was asked for is thrown away. `read_plan` sees to it that lengths differ.
+before it is opened anew; bytes that come unasked make it fall out of step as well, and so do two
+replies at once; and a reply of another length than was asked for is thrown away. `read_plan` sees to it that lengths differ.
 
 `generation` rises with each loss of step. A reader that sees it rise starts over with the first
 block of its plan.
@@ -26,18 +26,20 @@ from pymodbus.framer import FramerType
 from pymodbus.pdu import ExceptionResponse
 
 from gateway.decode.meter_map import HOLDING, SerialDefaults
-from gateway.errors import LinkDown, MeterRefused, MeterSilent, OutOfStep
+from gateway.errors import HungUp, LinkDown, MeterRefused, MeterSilent, OutOfStep
 from gateway.meters.read_plan import Block
 
 # pymodbus writes each timeout to its log; ours says it once, with the meter's name.
 logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
 
 CONNECT_TIMEOUT_S = 5.0
-_OPEN_REMEDY = "check host and port, or the device and who else uses it"
 LISTEN_S = 0.02
 """Silence wanted on a newly opened RTU line before the first request [s]."""
 
 LISTEN_TRIES_MAX = 50
+_REFUSAL_BYTES = 5
+"""Unit, function, exception or length, and two bytes of CRC: the shortest reply there is."""
+
 _FUNCTION = 0x7F
 """A refusal carries the function of its request with the highest bit set."""
 
@@ -110,6 +112,7 @@ class ModbusLink:
         self._waiting = False
         self._strays = 0
         self._sent = b""
+        self._heard = b""
         self._lock = asyncio.Lock()
 
     @property
@@ -134,6 +137,7 @@ class ModbusLink:
         Raises:
             LinkDown: The wire cannot be opened.
             MeterSilent: No reply, or one that was garbled.
+            HungUp: The other end closed the line instead of replying.
             OutOfStep: A reply to something else; it was thrown away.
             MeterRefused: The device answered with a Modbus exception.
         """
@@ -145,7 +149,14 @@ class ModbusLink:
             if self._strays:
                 self._lose_step()
                 raise OutOfStep(place=self._place(unit, block), problem="bytes came unasked")
-            return await self._ask(client, unit, block, timeout_s)
+            try:
+                return await self._ask(client, unit, block, timeout_s)
+            except HungUp:
+                # Some devices hang up after each reply, which shows only at the next request. Over
+                # Modbus TCP no reply to the first can be taken for one to the second.
+                if not isinstance(self.address, TcpAddress):
+                    raise
+            return await self._ask(await self._open(), unit, block, timeout_s)
 
     def close(self) -> None:
         """Release the wire."""
@@ -168,14 +179,21 @@ class ModbusLink:
             else client.read_input_registers
         )
         self.requests += 1
+        self._heard = b""
         self._waiting = True
         try:
             reply = await ask(block.address, count=block.count, device_id=unit)
         except (ModbusException, OSError) as fault:
+            hung_up = not client.connected
             self._lose_step()
+            if hung_up:
+                raise HungUp(
+                    place=place, problem="the other end hung up; see who else asks it"
+                ) from fault
             raise MeterSilent(
                 place=place,
-                problem=f"no reply within {timeout_s:g} s; check the unit's address and the wiring",
+                problem=f"no reply within {timeout_s:g} s; check the unit's address and the wiring, "
+                "or allow it more time",
             ) from fault
         except asyncio.CancelledError:
             # The reply to a request given up half-way would meet the next one.
@@ -184,6 +202,9 @@ class ModbusLink:
         finally:
             self._waiting = False
             self._free_at = self._monotonic()
+        if self._heard_two(0 if isinstance(reply, ExceptionResponse) else len(reply.registers)):
+            self._lose_step()
+            raise OutOfStep(place=place, problem="two replies at once; both thrown away")
         if isinstance(reply, ExceptionResponse):
             if (reply.dev_id, reply.function_code & _FUNCTION) != (unit, block.function):
                 self._lose_step()
@@ -210,12 +231,16 @@ class ModbusLink:
         except (ModbusException, OSError, ValueError, termios.error) as fault:
             client.close()
             raise LinkDown(
-                place=str(self.address), problem=f"cannot be opened: {fault}; {_OPEN_REMEDY}"
+                place=str(self.address),
+                problem=f"cannot be opened: {fault}",
+                remedy=self._remedy(),
             ) from fault
         if not opened:
             client.close()
             raise LinkDown(
-                place=str(self.address), problem=f"cannot be opened, or is in use; {_OPEN_REMEDY}"
+                place=str(self.address),
+                problem="cannot be opened, or is in use",
+                remedy=self._remedy(),
             )
         self._client = client
         self._strays = 0
@@ -236,6 +261,11 @@ class ModbusLink:
         self.close()
         self._quiet_until = self._monotonic() + self._quiet_s
 
+    def _remedy(self) -> str:
+        if isinstance(self.address, RtuAddress):
+            return "check the device and who else uses it"
+        return "check host and port, and who else uses it"
+
     def _place(self, unit: int, block: Block) -> str:
         return f"{self.address} unit {unit}, {block}"
 
@@ -247,8 +277,17 @@ class ModbusLink:
             self._strays += len(data)
         elif not isinstance(self.address, TcpAddress) and data.startswith(self._sent):
             # Some RS485 sticks hear themselves. No reply begins with its whole request.
-            return data[len(self._sent) :]
+            data = data[len(self._sent) :]
+        if not sending and not isinstance(self.address, TcpAddress):
+            # pymodbus shows what it could not use yet once more.
+            self._heard = data if data.startswith(self._heard) else self._heard + data
         return data
+
+    def _heard_two(self, registers: int) -> bool:
+        """Whether more than the reply came: enough for another, and not the same once more."""
+        length = _REFUSAL_BYTES + 2 * registers
+        frame, more = self._heard[:length], self._heard[length:]
+        return len(more) >= _REFUSAL_BYTES and more != frame
 
     def _new_client(self) -> AsyncModbusTcpClient | AsyncModbusSerialClient:
         # No retries and no reconnecting behind our back: both would resend into a line that is

@@ -4,14 +4,17 @@ Neighbouring points are read in one block as far as the meter allows. All blocks
 different lengths where the meter puts up with it: Modbus RTU replies do not say which request they
 answer, so the length is the only thing by which a reply that comes one request late can be told
 from the right one. Where lengths cannot all differ, the first block's still does (a one-register
-sentinel if need be), which is enough: a device answers in order, so once the first block got its
-own reply, no older one is under way.
+sentinel if need be): a device answers in order, so once the first block got its own reply, no
+older one is under way. And each block is followed by one of another length (a guard, which nobody
+needs otherwise): some bridges repeat a request by themselves, so that a reply comes twice, and one
+that is taken for the next leaves that one's own reply to be met by the guard.
 
 Source: Modbus Application Protocol V1.1b3 (function 3 and 4), Modbus over Serial Line V1.02 (2.5.1).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -97,10 +100,17 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedBlock:
-    """A block to ask for, and the group it is for."""
+    """A block to ask for, and the group it is for.
+
+    Args:
+        block: What to ask for.
+        group: What it is for.
+        guard: A block of another length to ask for before it, where the one before is as long.
+    """
 
     block: Block
     group: Group
+    guard: Block | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,27 +121,32 @@ class ReadPlan:
         groups: What is read together.
         limits: What the meter puts up with.
         absent: Names the meter does not have.
-        blocks: The blocks, longest first, so that the first has a length of its own if any has.
-        sentinel: A block to ask for first, where no other has a length of its own.
+        blocks: The blocks; the first and the last have a length of their own if any have.
+        tail: What is asked for last, where the last block is as long as another.
     """
 
     groups: tuple[Group, ...]
     limits: BusLimits
     absent: frozenset[str] = frozenset()
     blocks: tuple[PlannedBlock, ...] = field(init=False)
-    sentinel: Block | None = field(init=False)
+    tail: Block | None = field(init=False)
 
     def __post_init__(self) -> None:
         """Lay out the blocks."""
-        blocks, sentinel = _lay_out(self.groups, self.limits)
+        blocks, tail = _lay_out(self.groups, self.limits)
         object.__setattr__(self, "blocks", blocks)
-        object.__setattr__(self, "sentinel", sentinel)
+        object.__setattr__(self, "tail", tail)
+
+    @property
+    def sentinel(self) -> Block | None:
+        """What is asked for first, where no block has a length of its own."""
+        return self.blocks[0].guard if self.blocks else None
 
     @property
     def requests(self) -> tuple[Block, ...]:
         """Everything that goes over the wire in a cycle, in order."""
-        head = () if self.sentinel is None else (self.sentinel,)
-        return (*head, *(planned.block for planned in self.blocks))
+        asked = [one for planned in self.blocks for one in (planned.guard, planned.block)]
+        return tuple(block for block in (*asked, self.tail) if block is not None)
 
     def refused(self, planned: PlannedBlock) -> ReadPlan:
         """The plan after the meter refused a block: shorter, split, or without it."""
@@ -236,16 +251,42 @@ def _lay_out(
         block = _grown(group, taken, limits)
         taken.add(block.count)
         planned.append(PlannedBlock(block=block, group=group))
-    counts = [one.block.count for one in planned]
-    planned.sort(key=lambda one: (counts.count(one.block.count) > 1, one.block))
-    if not planned or counts.count(planned[0].block.count) == 1:
+    counts = Counter(one.block.count for one in planned)
+    planned.sort(key=lambda one: one.block)
+    alone = [one for one in planned if counts[one.block.count] == 1]
+    alike = [one for one in planned if counts[one.block.count] > 1]
+    if not alike:
         return tuple(planned), None
-    first = planned[0].block
-    free = next(count for count in range(1, limits.registers_max + 2) if count not in taken)
-    # Of the other function than the block that follows, so that not even its refusal, come too
-    # late, can be taken for that block's: refusals name their function and nothing else.
-    other = INPUT if first.function == HOLDING else HOLDING
-    return tuple(planned), replace(first, function=other, count=free)
+    free = [count for count in range(1, limits.registers_max + 3) if count not in taken]
+    if alone:
+        first = alone.pop(0)
+    else:
+        first = alike.pop(0)
+        # Of the other function than the block that follows, so that not even its refusal, come too
+        # late, can be taken for that block's: refusals name their function and nothing else.
+        other = INPUT if first.block.function == HOLDING else HOLDING
+        first = replace(first, guard=replace(first.block, function=other, count=free.pop(0)))
+    last = alone.pop() if alone else None
+    laid = _alternating(first, [*alike, *alone], guard_count=free[0])
+    if last is not None:
+        return (*laid, last), None
+    return tuple(laid), replace(laid[-1].block, count=free[0])
+
+
+def _alternating(
+    first: PlannedBlock, waiting: list[PlannedBlock], *, guard_count: int
+) -> list[PlannedBlock]:
+    """All blocks so that none is as long as the one before; with guards where that cannot be."""
+    laid = [first]
+    while waiting:
+        unlike = [one for one in waiting if one.block.count != laid[-1].block.count]
+        # Those as long as most others go first: the rest is best kept to stand between them.
+        left = Counter(one.block.count for one in waiting)
+        chosen = max(unlike or waiting, key=lambda one: left[one.block.count])
+        waiting.remove(chosen)
+        guard = None if unlike else replace(chosen.block, count=guard_count)
+        laid.append(replace(chosen, guard=guard))
+    return laid
 
 
 def _grown(group: Group, taken: set[int], limits: BusLimits) -> Block:

@@ -109,19 +109,26 @@ class MeterReader:
         """Ask for every block once; stop at the first that the meter refuses twice."""
         registers: dict[RegisterKey, int] = {}
         taken_at = self._clock()
-        if plan.sentinel is not None:
-            # Refused or answered, no other request's reply looks like it, and its own, come too
-            # late, cannot be taken for that of the block that follows.
-            with contextlib.suppress(MeterRefused):
-                await self._ask(plan.sentinel)
         for planned in plan.blocks:
+            await self._pass(planned.guard)
             words = await self._ask_twice(planned)
             if words is None:
                 return planned, taken_at, registers
             registers.update(planned.block.registers(words))
             if any(self._is_counter(name) for name in planned.group.names):
                 taken_at = self._clock()
+        await self._pass(plan.tail)
         return None, taken_at, registers
+
+    async def _pass(self, guard: Block | None) -> None:
+        """Ask for what nobody needs, if anything.
+
+        Refused or answered, no reply to the request before looks like it, and its own, come too
+        late, cannot be taken for that of the block that follows.
+        """
+        if guard is not None:
+            with contextlib.suppress(MeterRefused):
+                await self._ask(guard)
 
     async def _ask_twice(self, planned: PlannedBlock) -> list[int] | None:
         """The words, or None if the meter has no such registers and says so twice."""

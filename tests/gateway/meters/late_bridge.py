@@ -29,6 +29,7 @@ class LateBridge:
         damage: Replies to spoil, by number from 0, and how.
         stale: A reply of long ago that comes for the first request of each connection; from then
             on each request gets the reply of the one before.
+        again: Requests, by number from 0, whose reply comes once more just before the next one's.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class LateBridge:
         echo: bool = False,
         damage: dict[int, Callable[[bytes], bytes]] | None = None,
         stale: bytes = b"",
+        again: set[int] | None = None,
     ) -> None:
         self.delays_s = list(delays_s or [])
         self.refuse = refuse or set()
@@ -47,7 +49,9 @@ class LateBridge:
         self.echo = echo
         self.damage = damage or {}
         self.stale = stale
+        self.again = again or set()
         self._owed: list[bytes] = []
+        self._framed = b""
         self.requests: list[tuple[int, int, int]] = []
         self._writers: list[asyncio.StreamWriter] = []
         self._line: asyncio.Queue[bytes] = asyncio.Queue()
@@ -82,6 +86,9 @@ class LateBridge:
             self.requests.append((unit, address, count))
             if unit not in self.units:
                 continue
+            if len(self.requests) - 2 in self.again:
+                self._write(self._framed)
+                await asyncio.sleep(0.005)
             if self.delays_s:
                 await asyncio.sleep(self.delays_s.pop(0))
             if count in self.refuse:
@@ -94,6 +101,10 @@ class LateBridge:
                 reply = self._owed.pop(0)
             framed = (frame if self.echo else b"") + with_crc(reply)
             spoil = self.damage.pop(len(self.requests) - 1, None)
-            for writer in self._writers:
-                with contextlib.suppress(ConnectionError):
-                    writer.write(framed if spoil is None else spoil(framed))
+            self._framed = framed if spoil is None else spoil(framed)
+            self._write(self._framed)
+
+    def _write(self, data: bytes) -> None:
+        for writer in self._writers:
+            with contextlib.suppress(ConnectionError):
+                writer.write(data)

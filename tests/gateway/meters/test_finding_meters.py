@@ -95,6 +95,19 @@ def test_doctor_tells_modbus_tcp_from_a_bridge(libmodbus: Path) -> None:
     assert 'kind = "rtu_over_tcp"' in bridged["found"][0]["config"]  # type: ignore[index]
 
 
+def test_doctor_finds_a_slow_device_and_says_that_it_needs_time(tmp_path: Path) -> None:
+    meter_map = load_map("eastron_sdm630")
+    with pymodbus_server({1: image_of(meter_map)}, delays_s=[0.5] * 60) as port:
+        arguments = ["doctor", "--host", "127.0.0.1", "--port", str(port), "--units", "1"]
+        said = run(*arguments, "--timeout", "0.1", "--map", "eastron_sdm630")
+    config = str(said["found"][0]["config"])  # type: ignore[index]
+    assert "timeout_s = 2\n" in config
+    path = tmp_path / "gateway.toml"
+    path.write_text(CONFIG[: CONFIG.index("[[modbus]]")] + config)
+    checked = CliRunner().invoke(app, ["check", "--config", str(path)])
+    assert "is right: 1 meter, 2 counters" in checked.stdout
+
+
 @pytest.mark.slow
 def test_doctor_says_where_to_look_when_nothing_answers() -> None:
     with serial_pair() as (ours, _):
@@ -103,6 +116,7 @@ def test_doctor_says_where_to_look_when_nothing_answers() -> None:
     assert ran.exit_code == 0
     assert "nothing answers" in ran.stdout
     assert "A and B swapped" in ran.stdout
+    assert "serial settings, units 1\n" in ran.stdout
 
 
 def test_a_wire_that_cannot_be_opened_is_explained() -> None:

@@ -153,6 +153,39 @@ async def test_a_meter_that_takes_no_padding_still_never_mislabels_a_reading() -
         assert len(read) == 5
 
 
+async def unpadded_plan() -> tuple[MeterReader, int]:
+    """A reader that learnt that its meter gives one register at a time, and its requests."""
+    async with LateBridge(refuse=set(range(2, 41))).serving() as port:
+        link = ModbusLink(bridge_address(port), quiet_s=0.02)
+        reader = MeterReader(link, self_naming_map(0.1), 1)
+        assert (await reader.read()).quantities == ADDRESSES
+        link.close()
+    return reader, len(reader.plan.requests)
+
+
+@pytest.mark.parametrize("separate", [True, False], ids=["then", "at_once"])
+async def test_a_reply_that_comes_twice_never_mislabels_blocks_of_one_length(
+    separate: bool,
+) -> None:
+    """A bridge repeats a request by itself: the second reply meets the next request."""
+    learnt, asked = await unpadded_plan()
+    for position in range(asked):
+        before = with_crc(bytes([1, 4, 2]) + ADDRESSES["power_w"].to_bytes(2, "big"))
+        bridge = LateBridge(
+            refuse=set(range(2, 41)),
+            again={position} if separate else None,
+            damage=None if separate else {position: lambda frame, stray=before: stray + frame},
+        )
+        async with bridge.serving() as port:
+            link = ModbusLink(bridge_address(port), quiet_s=0.02)
+            again = MeterReader(link, self_naming_map(0.1), 1)
+            again._plan = learnt.plan
+            _, read = await rounds(again, 3)
+            link.close()
+        assert mislabelled(read) == []
+        assert len(read) == 3
+
+
 @pytest.mark.parametrize("function", [3, 4])
 async def test_a_refusal_of_long_ago_never_shifts_the_line_unseen(function: int) -> None:
     """Two late replies in a row: the sentinel's own refusal comes for the sentinel after it."""

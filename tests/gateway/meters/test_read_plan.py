@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from fractions import Fraction
 
@@ -71,6 +72,14 @@ def first_tells_late_replies_apart(plan: ReadPlan) -> bool:
     return counts.count(counts[0]) == 1
 
 
+def none_is_followed_by_its_like(plan: ReadPlan) -> bool:
+    """Whether a reply that comes twice shows: no block is followed by one as long, none is last."""
+    counts = [block.count for block in plan.requests]
+    apart = all(one != other for one, other in itertools.pairwise(counts))
+    needed = [planned.block.count for planned in plan.blocks]
+    return apart and (plan.tail is not None or needed.count(needed[-1]) == 1)
+
+
 @given(meter_map=maps())
 def test_a_plan_covers_every_point_within_the_limits(meter_map: MeterMap) -> None:
     plan = plan_reads(meter_map)
@@ -79,6 +88,7 @@ def test_a_plan_covers_every_point_within_the_limits(meter_map: MeterMap) -> Non
     assert all(0 <= block.address <= 0x10000 - block.count for block in plan.requests)
     assert len(plan.blocks) <= len(meter_map.points)
     assert first_tells_late_replies_apart(plan)
+    assert none_is_followed_by_its_like(plan)
 
 
 @given(meter_map=maps(), data=st.data())
@@ -102,6 +112,7 @@ def test_refusals_end_with_exactly_the_registers_the_meter_has(
     assert has <= covered(tuple(one.block for one in plan.blocks))
     if plan.blocks:
         assert first_tells_late_replies_apart(plan)
+        assert none_is_followed_by_its_like(plan)
 
 
 def test_an_sdm630_is_read_in_two_blocks_instead_of_twenty_three() -> None:

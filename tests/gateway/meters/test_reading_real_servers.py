@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +16,7 @@ from typer.testing import CliRunner
 from gateway.catalogue import load_map, map_names
 from gateway.decode.meter_map import MeterMap, RegisterKey, SerialDefaults
 from gateway.decode.registers import encode_number
-from gateway.errors import BadMeterMap, LinkDown, MeterFault, MeterSilent
+from gateway.errors import BadMeterMap, HungUp, LinkDown, MeterFault, MeterSilent
 from gateway.meters.modbus_link import ModbusLink, RtuAddress, RtuOverTcpAddress, TcpAddress
 from gateway.meters.reader import MeterReader, MeterReading
 from tests.gateway.meters.late_bridge import LateBridge
@@ -303,3 +305,39 @@ def test_a_map_given_as_a_path_is_named_as_a_path(name: str, tmp_path: Path) -> 
     path = str(tmp_path) if name == "." else name
     with pytest.raises(BadMeterMap, match=r"file: .*check the path"):
         load_map(path)
+
+
+async def hangs_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A Modbus TCP device that closes the line after each reply: registers hold their address."""
+    with contextlib.suppress(asyncio.IncompleteReadError):
+        frame = await reader.readexactly(12)
+        address, count = int.from_bytes(frame[8:10], "big"), int.from_bytes(frame[10:12], "big")
+        words = b"".join((address + offset).to_bytes(2, "big") for offset in range(count))
+        reply = frame[6:8] + bytes([len(words)]) + words
+        writer.write(frame[:4] + len(reply).to_bytes(2, "big") + reply)
+        await writer.drain()
+    writer.close()
+
+
+async def says_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(12)
+    writer.close()
+
+
+async def test_a_device_that_hangs_up_after_each_reply_is_read_all_the_same() -> None:
+    server = await asyncio.start_server(hangs_up, "127.0.0.1", 0)
+    link = ModbusLink(TcpAddress(host="127.0.0.1", port=server.sockets[0].getsockname()[1]))
+    reader = MeterReader(link, self_naming_map(1.0), 1)
+    for _ in range(3):
+        assert (await reader.read()).quantities == ADDRESSES
+    link.close()
+    server.close()
+
+
+async def test_a_device_that_hangs_up_instead_of_replying_is_named() -> None:
+    server = await asyncio.start_server(says_nothing, "127.0.0.1", 0)
+    link = ModbusLink(TcpAddress(host="127.0.0.1", port=server.sockets[0].getsockname()[1]))
+    with pytest.raises(HungUp, match="the other end hung up"):
+        await MeterReader(link, self_naming_map(1.0), 1).read()
+    link.close()
+    server.close()
