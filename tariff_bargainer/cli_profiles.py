@@ -8,13 +8,17 @@ import typer
 
 if TYPE_CHECKING:
     from tariff_bargainer.profiles.forecast import LoadForecast
+    from tariff_bargainer.profiles.load_profile import GroupProfile
 
 from tariff_bargainer.cli_bargaining_input import (
     EXIT_BAD_INPUT,
+    SPOT_SERIES,
     HomesOption,
     JsonOption,
+    SpotOption,
     one_line_errors,
     read_homes,
+    read_index,
 )
 
 PROFILE_EXAMPLE = (
@@ -39,6 +43,7 @@ def register(app: typer.Typer) -> None:
 def profile_command(
     homes: HomesOption,
     timezone: Annotated[str, typer.Option(help="IANA zone of the homes' clock.")],
+    spot: SpotOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Add homes together: metrics, typical days, and reasons not to use a home."""
@@ -56,6 +61,7 @@ def profile_command(
         total = group_profile(stacked, start=start, step_s=step_s)
         typical = typical_day_profile(stacked, start=start, step_s=step_s, timezone=timezone)
     metrics = load_metrics(total)
+    capture = _capture_ratio(spot, total)
     reasons = group_insufficiencies(group)
     cells = typical.to_frame().reset_index()
     if as_json:
@@ -69,6 +75,7 @@ def profile_command(
             "peak_start": metrics.peak_start.isoformat(),
             "load_factor": metrics.load_factor,
             "coincidence": metrics.coincidence,
+            "capture_ratio": capture,
             "insufficient": [
                 {"home": reason.home, "fault": reason.fault.value, "text": reason.text}
                 for reason in reasons
@@ -82,6 +89,7 @@ def profile_command(
         f"{len(group)} homes, {metrics.energy_wh / 1e6:,.2f} MWh, "
         f"peak {metrics.peak_w / 1e3:,.1f} kW at {metrics.peak_start.isoformat()}, "
         f"load factor {metrics.load_factor:.2f}, coincidence {metrics.coincidence:.2f}"
+        + ("" if capture is None else f", capture ratio {capture:.3f}")
     )
     for reason in reasons:
         print(f"cannot be used: {reason.text}")
@@ -93,16 +101,30 @@ def archetypes_command(
     tariff: Annotated[
         list[Path], typer.Option(help="Tariff that the grouping must price well; may be repeated.")
     ],
+    standard: Annotated[
+        list[Path] | None,
+        typer.Option(help="Standard profile to compare with, a load CSV; may be repeated."),
+    ] = None,
+    spot: SpotOption = None,
     most: Annotated[int, typer.Option(min=1, max=20, help="Most archetypes to try.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the grouping.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Group homes into archetypes of at least ten, chosen by tariff error and stability."""
+    """Group homes into archetypes of at least ten, chosen by tariff error and stability.
+
+    Of each: peak, load factor, coincidence, distance to flat and to standard profiles (share of
+    energy that would have to move), and with --spot the capture ratio.
+    """
     import numpy as np
 
     from tariff_bargainer.bargaining.cell_rates import rates_on_typical_days
-    from tariff_bargainer.profiles.archetypes import find_archetypes
-    from tariff_bargainer.profiles.load_profile import home_cells, stack_profiles
+    from tariff_bargainer.profiles.archetypes import find_archetypes, shape_distance
+    from tariff_bargainer.profiles.load_profile import (
+        group_profile,
+        home_cells,
+        load_metrics,
+        stack_profiles,
+    )
     from tariff_bargainer.tariffs.tariff_file import read_tariff
 
     group = read_homes(homes)
@@ -114,13 +136,30 @@ def archetypes_command(
         stacked, start, step_s = stack_profiles(group.values())
         cells = home_cells(stacked, start=start, step_s=step_s, timezone=timezone)
         found = find_archetypes(cells, np.vstack(rates), candidates=range(1, most + 1), seed=seed)
+    span = {"start": start, "step_s": step_s, "count": stacked.shape[1], "timezone": timezone}
+    standards = _standards(standard or [], span)
+    rows = []
+    for label, size in enumerate(found.sizes.tolist()):
+        total = group_profile(stacked[found.labels == label], start=start, step_s=step_s)
+        metrics = load_metrics(total)
+        shape = cells[found.labels == label].sum(axis=0)
+        rows.append(
+            {
+                "homes": size,
+                "energy_wh": metrics.energy_wh,
+                "peak_w": metrics.peak_w,
+                "load_factor": metrics.load_factor,
+                "coincidence": metrics.coincidence,
+                "capture_ratio": _capture_ratio(spot, total),
+                "distance": {name: shape_distance(shape, one) for name, one in standards.items()},
+                "shape": [round(share, 9) for share in found.shapes[label].tolist()],
+            }
+        )
     if as_json:
         result = {
             "homes": len(group),
-            "archetypes": [
-                {"homes": int(size), "shape": [round(share, 9) for share in shape.tolist()]}
-                for size, shape in zip(found.sizes, found.shapes, strict=True)
-            ],
+            "archetypes": rows,
+            "archetype_of": dict(zip(group, found.labels.tolist(), strict=True)),
             "tariff_error": found.tariff_error,
             "stability": found.stability,
             "silhouette": None if np.isnan(found.silhouette) else found.silhouette,
@@ -128,11 +167,53 @@ def archetypes_command(
         }
         print(json.dumps(result))
         return
-    sizes = ", ".join(str(size) for size in found.sizes)
+    one = "1 archetype" if len(rows) == 1 else f"{len(rows)} archetypes"
     print(
-        f"{found.sizes.size} archetypes of {sizes} homes; mean bill error "
-        f"{found.tariff_error:.2%}, stability {found.stability:.2f}"
+        f"{one} of {len(group)} homes; mean bill error {found.tariff_error:.2%}, "
+        f"stability {found.stability:.2f}"
     )
+    _print_archetypes(rows)
+
+
+def _standards(files: list[Path], span: dict[str, Any]) -> dict[str, Any]:
+    from tariff_bargainer.profiles.load_csv import read_load_csv
+    from tariff_bargainer.profiles.standard_profiles import flat_cells, standard_cells
+
+    standards = {"flat": flat_cells(**span)}
+    for path in files:
+        with one_line_errors(path):
+            standards[path.stem] = standard_cells(read_load_csv(path), **span)
+    return standards
+
+
+def _capture_ratio(spot: Path | None, total: "GroupProfile") -> float | None:
+    """Return the load-weighted over the mean spot price; None without prices, or without a mean."""
+    from math import isnan
+
+    from tariff_bargainer.bargaining.supplier_cost import capture_ratio
+
+    if spot is None:
+        return None
+    prices = read_index(spot)[SPOT_SERIES]
+    with one_line_errors(spot):
+        price_nano = prices.over(total.start, total.step_s, total.energy_wh.size)
+    ratio = capture_ratio(total.energy_wh, price_nano)
+    return None if isnan(ratio) else ratio
+
+
+def _print_archetypes(rows: list[dict[str, Any]]) -> None:
+    names = list(rows[0]["distance"])
+    print(
+        f"{'homes':>6}  {'MWh':>10}  {'peak kW':>9}  {'load factor':>11}  {'coincidence':>11}  "
+        f"{'capture':>8}" + "".join(f"  {'to ' + name:>{max(8, len(name) + 3)}}" for name in names)
+    )
+    for row in rows:
+        capture = "" if row["capture_ratio"] is None else f"{row['capture_ratio']:.3f}"
+        print(
+            f"{row['homes']:>6}  {row['energy_wh'] / 1e6:>10,.2f}  {row['peak_w'] / 1e3:>9,.1f}  "
+            f"{row['load_factor']:>11.2f}  {row['coincidence']:>11.2f}  {capture:>8}"
+            + "".join(f"  {row['distance'][name]:>{max(8, len(name) + 3)}.1%}" for name in names)
+        )
 
 
 def forecast_command(

@@ -2,8 +2,8 @@
 
 Indices of cluster shape disagree from data set to data set, so the number of archetypes is chosen
 by its use: how far a home's bill is off when the home is billed on its archetype's shape. Only
-groupings that come out the same on resampled homes count, and each archetype holds at least ten
-homes, which also keeps single homes hidden.
+groupings that come out the same on resampled homes count, each archetype holds at least ten homes,
+which also keeps single homes hidden, and of groupings that err about equally the coarsest is taken.
 """
 
 from collections.abc import Sequence
@@ -35,6 +35,7 @@ class Archetypes:
         sizes: Homes per archetype, shape (k,).
         tariff_error: Mean over homes and tariffs of |bill on the archetype's shape - own bill|
             over the own bill [1].
+        tariff_error_deviation: Standard deviation over homes of their mean error [1].
         stability: Mean adjusted Rand index between the grouping and groupings of resampled homes
             [-1..1]; 1 when there is one archetype.
         silhouette: Silhouette of the grouping, or NaN for one archetype.
@@ -45,6 +46,7 @@ class Archetypes:
     shapes: Floats
     sizes: Labels
     tariff_error: float
+    tariff_error_deviation: float
     stability: float
     silhouette: float
     davies_bouldin: float
@@ -74,7 +76,10 @@ def find_archetypes(
     resamples: int = 12,
     seed: int = 0,
 ) -> Archetypes:
-    """Group homes by shape; the number of groups with the least tariff error that is stable.
+    """Group homes by shape: few groups, stable, and with about the least tariff error.
+
+    Of the stable groupings, the coarsest is taken whose tariff error is within one standard error
+    of the least: what is finer tells homes apart by chance.
 
     Args:
         cells_wh: Energy of each home by month, day type and hour [Wh], shape (homes, cells).
@@ -89,22 +94,30 @@ def find_archetypes(
     Raises:
         InsufficientProfile: Fewer homes than one archetype needs.
         InvalidProfile: Shapes of the arrays do not match, or a home uses no energy.
+
+    Source: the one-standard-error rule of L. Breiman et al., "Classification and Regression Trees",
+    1984; stability as in U. von Luxburg, "Clustering stability: an overview", 2010.
     """
     cells, rates = _checked(cells_wh, rates_per_kwh, homes_min)
     shapes = cells / cells.sum(axis=1, keepdims=True)
     found = [_one_group(cells, shapes, rates)]
     # k-means is run on square roots, which keep a few loud cells from deciding alone.
     points = np.sqrt(shapes)
+    distinct = len(np.unique(points.round(9), axis=0))
     with threadpool_limits(limits=1, user_api="openmp"):
         for count in sorted({count for count in candidates if count > 1}):
-            if count * homes_min > cells.shape[0]:
+            if count * homes_min > cells.shape[0] or count > distinct:
                 break
             labels, centres = _group(points, count, homes_min, seed)
             if centres.shape[0] > 1:
                 stability = _stability(points, labels, count, homes_min, resamples, seed)
                 found.append(_described(cells, rates, points, labels, stability))
     stable = [one for one in found if one.stability >= stability_min]
-    return min(stable, key=lambda one: (one.tariff_error, one.sizes.size))
+    best = min(stable, key=lambda one: one.tariff_error)
+    enough = best.tariff_error + best.tariff_error_deviation / np.sqrt(cells.shape[0])
+    return min(
+        (one for one in stable if one.tariff_error <= enough), key=lambda one: one.sizes.size
+    )
 
 
 def tariff_error(cells_wh: Floats, shapes: Floats, rates_per_kwh: Floats) -> float:
@@ -115,9 +128,7 @@ def tariff_error(cells_wh: Floats, shapes: Floats, rates_per_kwh: Floats) -> flo
         shapes: Share of energy per cell billed instead, shape (homes, cells).
         rates_per_kwh: Price per cell [currency/kWh], shape (tariffs, cells).
     """
-    own = cells_wh @ rates_per_kwh.T
-    taken = (cells_wh.sum(axis=1, keepdims=True) * shapes) @ rates_per_kwh.T
-    return float((np.abs(taken - own) / np.abs(own)).mean())
+    return float(_errors(cells_wh, shapes, rates_per_kwh).mean())
 
 
 def shape_distance(shape: ArrayLike, standard: ArrayLike) -> float:
@@ -143,6 +154,14 @@ def price_distance(shape: ArrayLike, standard: ArrayLike, price_per_kwh: ArrayLi
     return float((first / first.sum() - second / second.sum()) @ np.asarray(price_per_kwh))
 
 
+def _errors(cells_wh: Floats, shapes: Floats, rates_per_kwh: Floats) -> Floats:
+    """Return each home's relative bill error, the mean over tariffs, shape (homes,)."""
+    own = cells_wh @ rates_per_kwh.T
+    taken = (cells_wh.sum(axis=1, keepdims=True) * shapes) @ rates_per_kwh.T
+    errors: Floats = (np.abs(taken - own) / np.abs(own)).mean(axis=1)
+    return errors
+
+
 def _one_group(cells: Floats, shapes: Floats, rates: Floats) -> Archetypes:
     labels = np.zeros(cells.shape[0], dtype=np.int64)
     return _described(cells, rates, shapes, labels, 1.0)
@@ -155,11 +174,13 @@ def _described(
     typical = np.vstack([cells[labels == label].sum(axis=0) for label in range(count)])
     typical /= typical.sum(axis=1, keepdims=True)
     many = count > 1
+    errors = _errors(cells, typical[labels], rates)
     return Archetypes(
         labels=labels,
         shapes=typical,
         sizes=np.bincount(labels, minlength=count).astype(np.int64),
-        tariff_error=tariff_error(cells, typical[labels], rates),
+        tariff_error=float(errors.mean()),
+        tariff_error_deviation=float(errors.std()),
         stability=stability,
         silhouette=(
             float(
@@ -177,9 +198,11 @@ def _described(
     )
 
 
-def _group(points: Floats, count: int, homes_min: int, seed: int) -> tuple[Labels, Floats]:
+def _group(
+    points: Floats, count: int, homes_min: int, seed: int, starts: int = 8
+) -> tuple[Labels, Floats]:
     """Run k-means, then let the smallest group below the minimum join the nearest, again."""
-    model = KMeans(n_clusters=count, n_init=8, random_state=seed).fit(points)
+    model = KMeans(n_clusters=count, n_init=starts, random_state=seed).fit(points)
     labels = model.labels_.astype(np.int64)
     while True:
         sizes = np.bincount(labels)
@@ -207,7 +230,11 @@ def _stability(
     scores = []
     for number in range(resamples):
         drawn = rng.integers(0, points.shape[0], size=points.shape[0])
-        _, centres = _group(points[drawn], count, homes_min, seed + 1 + number)
+        if len(np.unique(points[drawn].round(9), axis=0)) < count:
+            scores.append(0.0)
+            continue
+        # A draw holds fewer homes of some kinds and more of others; half the minimum will do there.
+        _, centres = _group(points[drawn], count, homes_min // 2, seed + 1 + number, starts=4)
         scores.append(adjusted_rand_score(labels, _nearest(points, centres)))
     return float(np.mean(scores))
 

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -440,6 +441,39 @@ def test_archetypes_are_found_on_files(street):
         )
     )  # fmt: skip
     assert sum(one["homes"] for one in found["archetypes"]) == HOMES
+    assert set(found["archetype_of"]) == {path.stem for path in (street / "homes").glob("*.csv")}
+
+
+def test_archetypes_are_described_by_hand_computed_figures(tmp_path):
+    """Ten like homes: 3 kW for four hours at a price of 200, 1 kW for twenty hours at 80."""
+    (tmp_path / "homes").mkdir()
+    starts = pd.date_range("2025-01-01", periods=48, freq="h", tz="UTC")
+    busy = (starts.hour >= 18) & (starts.hour < 22)
+    index = pd.Index([start.isoformat() for start in starts], name="interval_start")
+    homes = [tmp_path / "homes" / f"h{number}.csv" for number in range(10)]
+    for path in homes:
+        pd.DataFrame({"import_wh": np.where(busy, 3000, 1000)}, index=index).to_csv(path)
+    spot = tmp_path / "spot.csv"
+    pd.DataFrame({"price_per_mwh": np.where(busy, 200, 80)}, index=index).to_csv(spot)
+    (tmp_path / "today.toml").write_text(TARIFF)
+    given = ("--timezone", "UTC", "--spot", spot)
+    arguments = ("archetypes", "--homes", homes[0].parent, *given, "--tariff",
+                 tmp_path / "today.toml", "--standard", homes[0])  # fmt: skip
+    (row,) = json.loads(run(*arguments, "--json"))["archetypes"]
+    assert row["peak_w"] == 30_000
+    assert row["coincidence"] == 1
+    assert row["load_factor"] == pytest.approx((12 + 20) / 24 / 3)
+    ratio = (12 * 200 + 20 * 80) / 32 / ((4 * 200 + 20 * 80) / 24)
+    assert row["capture_ratio"] == pytest.approx(ratio)
+    assert row["distance"] == {
+        "flat": pytest.approx(12 / 32 - 4 / 24),
+        "h0": pytest.approx(0, abs=1e-6),
+    }
+    header, values = run(*arguments).splitlines()[1:]
+    assert len(header) == len(values)
+    assert header.split()[-3:] == ["flat", "to", "h0"]
+    profile = json.loads(run("profile", "--homes", homes[0].parent, *given, "--json"))
+    assert profile["capture_ratio"] == pytest.approx(ratio)
 
 
 @pytest.mark.parametrize(

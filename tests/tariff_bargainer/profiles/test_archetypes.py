@@ -59,6 +59,30 @@ def test_a_small_group_joins_the_nearest_and_is_never_shown():
     assert found.sizes.min() >= 10
 
 
+def test_ten_homes_of_each_kind_are_enough():
+    found = find_archetypes(street((EVENING, 10), (NIGHT, 10)), RATES)
+    assert found.sizes.tolist() == [10, 10]
+    assert find_archetypes(street((EVENING, 10), (NIGHT, 9)), RATES).sizes.tolist() == [19]
+
+
+def test_groups_that_only_chance_tells_apart_are_not_made():
+    for seed in range(3):
+        found = find_archetypes(street((EVENING, 40), (NIGHT, 40)), RATES, seed=seed)
+        assert found.sizes.tolist() == [40, 40]
+
+
+def test_homes_that_are_all_alike_are_one_archetype_without_a_warning():
+    found = find_archetypes(np.tile(street((DAY, 1)), (40, 1)), RATES)
+    assert found.sizes.tolist() == [40]
+    assert found.tariff_error == pytest.approx(0, abs=1e-12)
+
+
+def test_one_strange_home_is_no_archetype():
+    cells = np.vstack([street((EVENING, 20), (NIGHT, 20)), np.eye(48)[3:4] * 1e4])
+    found = find_archetypes(cells, RATES)
+    assert sorted(found.sizes.tolist()) == [20, 21]
+
+
 def test_homes_without_kinds_give_no_unstable_grouping():
     cells = street((EVENING, 60), seed=5)
     found = find_archetypes(cells, RATES, candidates=range(1, 7))
