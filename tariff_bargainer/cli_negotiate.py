@@ -4,19 +4,23 @@ import json
 import os
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tariff_bargainer.cli_negotiate_numbers import (
+    LIKELY_TIMES_WALK_AWAY,
+    decimal,
+    power_of,
+    refuse,
+    require_likely,
+)
 from tariff_bargainer.errors import BargainerError, NegotiationFault
 
 if TYPE_CHECKING:
-    from tariff_bargainer.bargaining.counter_offer import BargainingRange, CounterOffer, Negotiation
+    from tariff_bargainer.bargaining.counter_offer import CounterOffer, Negotiation
 
-EXIT_BAD_INPUT = 2
 STATE_BYTES_MAX = 4_000_000
-LIKELY_TIMES_WALK_AWAY = 5
-"""A price above so many times what the homes pay today is a slip, such as cents for euros."""
 
 app = typer.Typer(
     help="Bargain with one supplier, round by round; the state is a JSON file, so it resumes.",
@@ -62,6 +66,12 @@ def open_command(
     exponent: Annotated[
         float, typer.Option(help="1 concedes evenly, above 1 late, below 1 early.")
     ] = 2.0,
+    spot: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV of spot prices, for tariffs that follow them: interval_start, price_per_mwh."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Start a negotiation from the homes' bills and the supplier's estimated floor.
@@ -75,30 +85,35 @@ def open_command(
         Negotiation,
         bargaining_range,
     )
-    from tariff_bargainer.cli_bargaining_input import one_line_errors, read_homes, read_own_tariffs
+    from tariff_bargainer.cli_bargaining_input import (
+        one_line_errors,
+        read_homes,
+        read_index,
+        read_own_tariffs,
+    )
     from tariff_bargainer.tariffs.tariff_file import read_tariff
 
     if state.exists():
-        _refuse(f"{state}: exists already; choose another file or remove it")
-    strength = _power(power, patience)
-    group = read_homes(homes)
+        refuse(f"{state}: exists already; choose another file or remove it")
+    strength = power_of(power, patience)
+    group, index = read_homes(homes), read_index(spot)
     own = read_own_tariffs(old, group)
     open_tariffs = []
     for path in alone or []:
         with one_line_errors(path):
             open_tariffs.append(read_tariff(path))
     with one_line_errors(homes):
-        best = best_alternatives(group, own, open_tariffs)
+        best = best_alternatives(group, own, open_tariffs, index=index)
         limits = bargaining_range(
             alternatives_minor={home: one.joining_limit_minor for home, one in best.items()},
             energy_kwh=Decimal(sum(round(home.import_wh.sum()) for home in group.values())) / 1000,
             currency=next(iter(own.values())).currency,
-            floor_low=_decimal(floor_low or floor, "--floor-low"),
-            floor=_decimal(floor, "--floor"),
-            floor_high=_decimal(floor_high or floor, "--floor-high"),
+            floor_low=decimal(floor_low or floor, "--floor-low"),
+            floor=decimal(floor, "--floor"),
+            floor_high=decimal(floor_high or floor, "--floor-high"),
             power=strength,
         )
-        _require_likely(limits)
+        require_likely(limits)
         plan = ConcessionPlan(rounds_max=rounds, exponent=exponent)
         negotiation = Negotiation(supplier=supplier, range=limits, plan=plan)
     _write(state, negotiation, before=None)
@@ -142,7 +157,7 @@ def ask_command(
             advised = advise(before)
             ask, reason = advised.price_per_kwh, advised.reason
         else:
-            ask, reason = _decimal(price, "the price"), "set by the board"
+            ask, reason = decimal(price, "the price"), "set by the board"
         negotiation = send_counter_offer(before, ask, reason=reason)
         _write(state, negotiation, before=before)
     _show(negotiation, as_json=as_json)
@@ -293,37 +308,6 @@ def _likely_price(text: str, negotiation: "Negotiation") -> Decimal:
     return price
 
 
-def _require_likely(limits: "BargainingRange") -> None:
-    """Refuse a floor in cents.
-
-    Raises:
-        NegotiationFault: It is far above what the homes pay today.
-    """
-    if limits.floor > LIKELY_TIMES_WALK_AWAY * abs(limits.walk_away):
-        raise NegotiationFault(
-            f"the floor {limits.floor} is far above the walk-away {limits.walk_away} "
-            f"{limits.currency}/kWh; write it per kWh in {limits.currency}, such as 0.2620"
-        )
-
-
-def _power(power: str | None, patience: str | None) -> Decimal:
-    """Take the power as it is given, or from the patience of both sides."""
-    from tariff_bargainer.bargaining.packages import rubinstein_share
-
-    if patience is None:
-        return _decimal("0.5" if power is None else power, "--power")
-    if power is not None:
-        _refuse("--power and --patience both say how strong we are; give one of them")
-    ours, comma, theirs = patience.partition(",")
-    if not comma:
-        _refuse(f"--patience is {patience!r}; write ours and theirs, such as 0.98,0.95")
-    both = (float(_decimal(ours, "--patience")), float(_decimal(theirs, "--patience")))
-    try:
-        return Decimal(f"{rubinstein_share(*both):.6f}")
-    except NegotiationFault as wrong:
-        _refuse(f"--patience: {wrong}")
-
-
 @app.command(
     "simulate",
     epilog="Example: tariff-bargainer negotiate simulate --state nordwind.json --seed 7 --json",
@@ -386,9 +370,9 @@ def packages_command(
         limits = _read(state).range
     with one_line_errors(issues):
         open_issues = read_issues(issues, currency=limits.currency)
-    strength = limits.power if power is None else _decimal(power, "--power")
+    strength = limits.power if power is None else decimal(power, "--power")
     with one_line_errors(state):
-        found = pareto_packages(limits, open_issues, step_per_kwh=_decimal(step, "--step"))
+        found = pareto_packages(limits, open_issues, step_per_kwh=decimal(step, "--step"))
         nash = nash_package(found, power=strength)
         fair = kalai_smorodinsky_package(found)
     if as_json:
@@ -430,9 +414,10 @@ def _show(negotiation: "Negotiation", *, as_json: bool) -> None:
         }
         print(json.dumps(result))
         return
-    limits = negotiation.range
+    limits, agreed = negotiation.range, negotiation.agreed_price_per_kwh
+    status = negotiation.status.replace("_", " ") + (f" at {agreed}" if agreed else "")
     print(
-        f"{negotiation.supplier}: {negotiation.status.replace('_', ' ')}; floor {limits.floor}, "
+        f"{negotiation.supplier}: {status}; floor {limits.floor}, "
         f"target {limits.target}, walk-away {limits.walk_away} {limits.currency}/kWh"
     )
     for move in negotiation.moves:
@@ -448,27 +433,17 @@ def _text(price: Decimal | None) -> str | None:
     return None if price is None else str(price)
 
 
-def _decimal(text: str, name: str) -> Decimal:
-    try:
-        found = Decimal(text)
-    except InvalidOperation:
-        found = Decimal("NaN")
-    if not found.is_finite() or abs(found) > 1_000_000:
-        _refuse(f"{name} is {text!r}; write a decimal number, such as 0.279")
-    return found
-
-
 def _read(state: Path) -> "Negotiation":
     from tariff_bargainer.bargaining.negotiation_file import parse_negotiation
 
     try:
         if state.stat().st_size > STATE_BYTES_MAX:
-            _refuse(f"{state}: is too large for a negotiation; give the file `open` wrote")
+            refuse(f"{state}: is too large for a negotiation; give the file `open` wrote")
         text = state.read_text(encoding="utf-8")
     except OSError as unreadable:
-        _refuse(f"{state}: cannot be read ({unreadable.strerror}); start with `negotiate open`")
+        refuse(f"{state}: cannot be read ({unreadable.strerror}); start with `negotiate open`")
     except UnicodeDecodeError:
-        _refuse(f"{state}: is not UTF-8 text; give the file that `open` wrote")
+        refuse(f"{state}: is not UTF-8 text; give the file that `open` wrote")
     return parse_negotiation(text)
 
 
@@ -481,7 +456,7 @@ def _write(state: Path, negotiation: "Negotiation", *, before: "Negotiation | No
     from tariff_bargainer.bargaining.negotiation_file import negotiation_text
 
     if before is not None and _read(state) != before:
-        _refuse(f"{state}: somebody else made a move meanwhile; look with `negotiate show`")
+        refuse(f"{state}: somebody else made a move meanwhile; look with `negotiate show`")
     beside = state.with_name(f"{state.name}.{os.getpid()}.part")
     try:
         with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
@@ -490,9 +465,4 @@ def _write(state: Path, negotiation: "Negotiation", *, before: "Negotiation | No
             os.fsync(file.fileno())
         beside.replace(state)
     except OSError as failed:
-        _refuse(f"{state}: cannot be written ({failed.strerror}); check the folder")
-
-
-def _refuse(problem: str) -> NoReturn:
-    typer.echo(f"error: {problem}", err=True)
-    raise typer.Exit(EXIT_BAD_INPUT)
+        refuse(f"{state}: cannot be written ({failed.strerror}); check the folder")

@@ -7,6 +7,7 @@ again shows whether it would hold in another year like it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 
@@ -29,8 +30,10 @@ class Alternative:
         home: Name of the home.
         tariff: Its best tariff.
         stays: Whether that is the tariff it has.
-        cost_minor: Bill, with the exit fee if it leaves [minor units].
+        cost_minor: Bill, with the exit fee that counts if it leaves [minor units].
         exit_fee_minor: The fee for leaving the present tariff [minor units].
+        fee_counted_minor: The part of it that counts over the span of the bill: all of it over a
+            year, and by days where the profile is of another length [minor units].
     """
 
     home: str
@@ -38,6 +41,7 @@ class Alternative:
     stays: bool
     cost_minor: int
     exit_fee_minor: int
+    fee_counted_minor: int
 
     @property
     def joining_limit_minor(self) -> int:
@@ -45,7 +49,7 @@ class Alternative:
 
         Who joins leaves the present tariff as well, and pays the same fee for it.
         """
-        return self.cost_minor - self.exit_fee_minor
+        return self.cost_minor - self.fee_counted_minor
 
 
 def best_alternatives(
@@ -74,19 +78,21 @@ def best_alternatives(
         if own is None:
             raise MismatchedHomes(home=home, problem="has no tariff of its own")
         fee_minor = to_minor(own.exit_fee, own.currency)
+        counted_minor = _over_span(fee_minor, profile)
         best = Alternative(
             home=home,
             tariff=own,
             stays=True,
             cost_minor=_bill_minor(profile, own, index),
             exit_fee_minor=fee_minor,
+            fee_counted_minor=counted_minor,
         )
         for tariff in open_tariffs:
             if tariff.currency != own.currency:
                 raise MismatchedHomes(
                     home=home, problem=f"pays in {own.currency}, {tariff.name} is {tariff.currency}"
                 )
-            cost_minor = _bill_minor(profile, tariff, index) + fee_minor
+            cost_minor = _bill_minor(profile, tariff, index) + counted_minor
             if cost_minor < best.cost_minor:
                 best = Alternative(
                     home=home,
@@ -94,6 +100,7 @@ def best_alternatives(
                     stays=False,
                     cost_minor=cost_minor,
                     exit_fee_minor=fee_minor,
+                    fee_counted_minor=counted_minor,
                 )
         found[home] = best
     return found
@@ -149,6 +156,12 @@ def chance_of_saving(
         )
         saves += _bill_minor(drawn, new, index) < _bill_minor(drawn, old, index)
     return saves / samples
+
+
+def _over_span(yearly_minor: int, profile: LoadProfile) -> int:
+    """Share an amount of a year out to the days of a profile, rounded up; a year takes all of it."""
+    days = (profile.end - profile.start).total_seconds() / 86_400
+    return yearly_minor if 364 <= days <= 366 else ceil(yearly_minor * days / 365)
 
 
 def _bill_minor(

@@ -15,7 +15,7 @@ from tests.tariff_bargainer.bargaining.street import START, hourly_homes
 
 
 def test_an_exit_fee_decides_between_staying_and_leaving():
-    homes = hourly_homes(2, days=60)
+    homes = hourly_homes(2, days=365)
     own = flat_tariff(0.30)
     bills = price_homes(homes, own)
     cheap = flat_tariff(0.25, name="cheap")
@@ -28,6 +28,14 @@ def test_an_exit_fee_decides_between_staying_and_leaving():
         leaving = best_alternatives({home: profile}, {home: free}, [cheap])[home]
         assert not leaving.stays
         assert leaving.cost_minor == bills[home] - 1
+
+
+def test_a_fee_counts_over_a_year_whatever_the_span_of_the_profile():
+    home = hourly_homes(1, days=73)
+    own = replace(flat_tariff(0.30), exit_fee=Decimal(100))
+    (found,) = best_alternatives(home, {"home-000": own}, []).values()
+    assert (found.exit_fee_minor, found.fee_counted_minor) == (10_000, 2_000)
+    assert found.joining_limit_minor == found.cost_minor - 2_000
 
 
 def test_nobody_walks_away_to_something_dearer_than_staying():

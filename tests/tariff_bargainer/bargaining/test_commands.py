@@ -682,9 +682,25 @@ def test_who_joins_pays_the_exit_fee_as_well_as_who_leaves_alone(street, tmp_pat
         ]
         for name, tariff in (("free.json", street / "today.toml"), ("held.json", bound))
     )
-    fees = 20 * len(list((street / "homes").glob("*.csv")))
+    fees = 20 * HOMES * DAYS / 365
     apart = float(free["walk_away"]) - float(held["walk_away"])
     assert apart * float(free["energy_kwh"]) == pytest.approx(fees, rel=0.02)
+
+
+def test_own_tariffs_that_follow_spot_prices_are_billed_with_them(street, tmp_path):
+    spot = tmp_path / "spot.toml"
+    spot.write_text(
+        TARIFF.replace(
+            "rate_per_kwh = 0.31", 'index = { series = "day-ahead", markup_per_kwh = 0.1 }'
+        )
+    )
+    asked = [
+        "negotiate", "open", "--state", tmp_path / "n.json", "--supplier", "N", "--homes",
+        street / "homes", "--old", spot, "--floor", "0.1",
+    ]  # fmt: skip
+    assert "day-ahead" in run(*asked, code=2)
+    limits = json.loads(run(*asked, "--spot", street / "spot.csv", "--json"))["range"]
+    assert 0.1 < float(limits["walk_away"]) < 0.4
 
 
 def test_compare_names_exit_fees_and_who_does_better_alone(street, tmp_path):
