@@ -170,6 +170,7 @@ def bill_command(
     for path in tariff:
         with one_line_errors(path):
             versions.append(load_tariff(path, format_, timezone, peaks, factor))
+    _check_conditions(condition or (), versions)
     series = _price_series(index)
     registers = _registers(register_, timezone)
     with one_line_errors(load):
@@ -190,6 +191,18 @@ def bill_command(
         print(json.dumps(made.as_json(), indent=2))
     else:
         print_table(made, versions[0].name)
+
+
+def _check_conditions(given: Sequence[str], versions: "Sequence[Tariff]") -> None:
+    """Refuse a condition that no discount has, since it would change nothing."""
+    known = sorted({rule.condition for t in versions for rule in t.discounts if rule.condition})
+    for name in given:
+        if name not in known:
+            choice = (
+                f"give one of {', '.join(known)}" if known else "the tariff has none; take it out"
+            )
+            typer.echo(f"error: --condition {name!r}: no discount has it; {choice}", err=True)
+            raise typer.Exit(EXIT_BAD_INPUT)
 
 
 def _price_series(pairs: list[str] | None) -> "dict[str, IndexSeries]":

@@ -236,7 +236,8 @@ class _Run:
     def notes(self) -> list[str]:
         coarse = [coarse_window(self.main, charge) for charge in self.tariff.demand]
         coarse += [unknown_peaks(self.main, charge, self.tariff) for charge in self.tariff.demand]
-        return [note for note in (*coarse, *self.tariff.remarks) if note]
+        dated = _outside(self.tariff, self.main.calendar.days)
+        return [note for note in (dated, *coarse, *self.tariff.remarks) if note]
 
     def register(self, name: str) -> MeteredEnergy | None:
         if not name:
@@ -293,6 +294,16 @@ class _Run:
             linked = monthly_index_cost(charge.index, metered, energy_uwh, self.index)
             cost = [rate + spot for rate, spot in zip(cost, linked, strict=True)]
         return cost
+
+
+def _outside(tariff: Tariff, days: Sequence[date]) -> str:
+    """Say that a tariff is applied to days on which it does not hold, or nothing."""
+    first, end = tariff.effective_from, tariff.effective_to
+    if (first is None or first <= days[0]) and (end is None or days[-1] < end):
+        return ""
+    since = f" from {first}" if first else ""
+    until = f" until before {end}" if end else ""
+    return f"{tariff.name} holds{since}{until}, and is applied to {days[0]} to {days[-1]}"
 
 
 def is_chronological(charge: EnergyCharge, tariff: Tariff, metering: Metering) -> bool:

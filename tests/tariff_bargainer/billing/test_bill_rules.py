@@ -409,6 +409,18 @@ def test_a_day_on_which_the_clock_changes_is_one_day_of_a_standing_charge() -> N
     assert part.annual.fixed == 1
 
 
+def test_a_tariff_applied_to_days_on_which_it_does_not_hold_is_told() -> None:
+    flat = "[[energy]]\nrate_per_kwh = 1\n"
+    held = tariff("effective_from = 2018-01-01\neffective_to = 2018-02-01\n" + flat)
+    assert bill(JANUARY, held).notes == ()
+    later = tariff("effective_from = 2018-01-02\n" + flat)
+    assert bill(JANUARY, later).notes == (
+        "test holds from 2018-01-02, and is applied to 2018-01-01 to 2018-01-31",
+    )
+    ended = tariff("effective_to = 2018-01-31\n" + flat)
+    assert "holds until before 2018-01-31" in bill(JANUARY, ended).notes[0]
+
+
 UNCHANGED = {
     "yearly blocks": """
 [[energy]]

@@ -163,6 +163,17 @@ def test_a_load_without_offsets_is_read_on_the_clock_of_the_zone_and_told(tmp_pa
     ]
 
 
+def test_a_condition_that_no_discount_has_is_refused(tmp_path: Path, day_load: Path) -> None:
+    tariff = tmp_path / "t.toml"
+    tariff.write_text(RULES + '[[discounts]]\nname = "p"\npercent = 10\ncondition = "prompt-pay"\n')
+    wrong = run("--tariff", tariff, "--load", day_load, "--condition", "promptpay")
+    assert wrong.exit_code == 2
+    assert wrong.stderr.count("\n") == 1
+    assert "prompt-pay" in wrong.stderr
+    right = run("--tariff", tariff, "--load", day_load, "--condition", "prompt-pay", "--json")
+    assert json.loads(right.stdout)["annual"]["discount"] == "-0.90"
+
+
 def test_system_peaks_come_with_the_command(tmp_path: Path, day_load: Path) -> None:
     tariff = tmp_path / "rate.json"
     tariff.write_text(
