@@ -379,6 +379,7 @@ def build(
     clock: Clock | None = None,
     sources: Sequence[MeterSource] | None = None,
     link: CloudLink | None = None,
+    shows_secret: bool = True,
 ) -> Daemon:
     """Plug the real parts together.
 
@@ -388,12 +389,13 @@ def build(
         clock: Instead of the machine's.
         sources: Instead of those of the settings.
         link: Instead of the one to the co-op.
+        shows_secret: Whether a local secret may be made, because the caller shows it.
 
     Raises:
         GatewayError: State, key, a map or a preset cannot be used.
     """
     store = SqliteOutbox.open(state_dir)
-    identity, secret = open_identity(state_dir)
+    identity, secret = open_identity(state_dir, shows_secret=shows_secret)
     watch = ClockWatch(clock=clock or clock_of(settings), trust=settings.gateway.clock)
     pace = settings.simulation.rate if settings.simulation else 1.0
     pipeline = Pipeline(

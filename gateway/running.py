@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sqlite3
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from gateway.wire.errors import WireError
 
 FAULTS = (GatewayError, WireError, sqlite3.Error)
 """What a command prints as one line."""
+log = logging.getLogger("commonwatt.gateway")
 
 
 def fault_line(fault: BaseException) -> str:
@@ -47,6 +49,7 @@ def run_gateway(config: Path, *, verbose: bool) -> None:
     """
     # Only here: the words are looked at before anything large is loaded.
     from gateway.daemon import build, run_until_stopped  # noqa: PLC0415
+    from gateway.identity import HASH_FILE  # noqa: PLC0415
     from gateway.parts import mend_state  # noqa: PLC0415
     from gateway.settings import read_settings  # noqa: PLC0415
 
@@ -61,7 +64,11 @@ def run_gateway(config: Path, *, verbose: bool) -> None:
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     settings, state_dir = read_settings(config)
     mend_state(state_dir)
-    daemon = build(settings, state_dir)
+    # In the journal a secret would be one no more.
+    shows_secret = "JOURNAL_STREAM" not in os.environ
+    daemon = build(settings, state_dir, shows_secret=shows_secret)
+    if not shows_secret and not (state_dir / HASH_FILE).exists():
+        log.warning("there is no local secret yet; `coop-gateway new-secret` makes one")
     if daemon.local_secret is not None:
         sys.stdout.write(
             f"local secret: {daemon.local_secret}  (shown once; needed to widen consents)\n"

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.running import plainly_asked
+from gateway.daemon import Daemon
+from gateway.identity import HASH_FILE
+from gateway.running import plainly_asked, run_gateway
+from tests.gateway.home import settings_text
 
 SPARED = {"typer", "click", "rich", "multiprocessing", "pydantic", "numpy"}
 
@@ -65,3 +68,23 @@ def test_a_mistake_is_one_line_on_both_ways(words: list[str], said: str) -> None
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_no_secret_is_made_where_the_journal_would_keep_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "gateway.toml"
+    config.write_text(settings_text(), encoding="utf-8")
+
+    async def at_once(daemon: Daemon) -> None:
+        daemon.store.close()
+
+    monkeypatch.setattr("gateway.daemon.run_until_stopped", at_once)
+    monkeypatch.setenv("JOURNAL_STREAM", "8:1234")
+    run_gateway(config, verbose=False)
+    assert "local secret:" not in capfd.readouterr().out
+    assert not (tmp_path / "state" / HASH_FILE).exists()
+    monkeypatch.delenv("JOURNAL_STREAM")
+    run_gateway(config, verbose=False)
+    assert "local secret:" in capfd.readouterr().out
+    assert (tmp_path / "state" / HASH_FILE).exists()
