@@ -43,6 +43,8 @@ WHOLE_ANSWER_FACTOR = 10
 _PROBLEM_CHARS_MAX = 300
 _SAYS_NO = frozenset({400, 401, 403, 409, 413, 422})
 """Answers that mean no for good. All others, 404 of a captive portal too, mean try again later."""
+_MUST_BE_JSON = frozenset({400, 409, 422})
+"""Of these, the ones that set readings aside: a proxy's own page of them must not."""
 
 _Answer = TypeVar("_Answer", bound=WireRecord)
 Signature = Callable[[str, bytes], str]
@@ -150,13 +152,20 @@ class HttpsLink:
         if response.is_success:
             return answer
         problem = _problem(response, answer)
-        if response.status_code in _SAYS_NO:
+        if response.status_code in _SAYS_NO and _is_the_coops(response):
             raise CloudRefused(url=url, status=response.status_code, problem=problem)
         raise CloudUnreachable(
             url=url,
             problem=f"HTTP {response.status_code}",
             retry_after_s=_retry_after_s(response),
         )
+
+
+def _is_the_coops(response: httpx.Response) -> bool:
+    """Whether a refusal is the co-op's server's rather than that of something in between."""
+    if response.status_code not in _MUST_BE_JSON:
+        return True
+    return "json" in response.headers.get("content-type", "")
 
 
 def _why_silent(fault: BaseException) -> str:

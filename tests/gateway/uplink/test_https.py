@@ -80,8 +80,9 @@ async def test_answers_of_servers_in_trouble_and_captive_portals_mean_later(stat
 
 @pytest.mark.parametrize("status", [400, 401, 403, 409, 413, 422])
 async def test_a_clear_no_is_a_no(status: int) -> None:
+    kind = "content-type: application/problem+json\r\n"
     with pytest.raises(CloudRefused) as raised:
-        await ask(plain(f"{status} x", b'{"detail":"bad\\u0007"}\n\x1b[31m'))
+        await ask(plain(f"{status} x", b'{"detail":"bad\\u0007"}\n\x1b[31m', kind))
     assert raised.value.status == status
     assert raised.value.problem.isprintable()
 
@@ -207,3 +208,9 @@ async def test_a_certificate_that_is_not_accepted_is_named_and_not_called_silenc
     with pytest.raises(CloudUnreachable, match=r"not accepted \(certificate has expired\).*clock"):
         await link.send(b"{}")
     await link.close()
+
+
+@pytest.mark.parametrize("status", [400, 409, 422])
+async def test_a_proxys_own_page_of_refusal_sets_no_reading_aside(status: int) -> None:
+    with pytest.raises(CloudUnreachable, match=str(status)):
+        await ask(plain(f"{status} x", b"<html>Bad Request</html>", "content-type: text/html\r\n"))
