@@ -152,6 +152,6 @@ def off_by(offset_s: float) -> str:
     minutes = round(abs(offset_s) / 60)
     days, minutes = divmod(minutes, 1_440)
     hours, minutes = divmod(minutes, 60)
-    said = [f"{days} days"] * (days > 0) + [f"{hours} h"] * (hours > 0)
+    said = [f"{days} {'day' if days == 1 else 'days'}"] * (days > 0) + [f"{hours} h"] * (hours > 0)
     said += [f"{minutes} min"] * (not days)
     return f"{' '.join(said)} {'ahead of' if offset_s > 0 else 'behind'}"

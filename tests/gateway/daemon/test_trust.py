@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from gateway import household
 from gateway.cli import app
+from gateway.clock import off_by
 from gateway.daemon import HELD_SAMPLES_MAX
 from gateway.errors import (
     CloudRefused,
@@ -694,3 +695,16 @@ def test_a_broken_state_file_is_one_clear_line(tmp_path: Path) -> None:
     path.write_bytes(b"not a database, " * 1000)
     with pytest.raises(StateFault, match=r"gateway\.sqlite.*saves what can be read"):
         home.start()
+
+
+@pytest.mark.parametrize(
+    ("offset_s", "words"),
+    [
+        (-100_000, "1 day 3 h behind"),
+        (2 * 365 * 86_400, "730 days ahead of"),
+        (400, "7 min ahead of"),
+        (-7_500, "2 h 5 min behind"),
+    ],
+)
+def test_how_far_a_clock_is_off_is_said_in_words(offset_s: float, words: str) -> None:
+    assert off_by(offset_s) == words
