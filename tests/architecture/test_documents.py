@@ -28,6 +28,19 @@ def test_the_page_of_commands_is_what_the_commands_say() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_page_of_the_library_is_what_its_docstrings_say_and_its_example_runs() -> None:
+    done = subprocess.run(
+        [sys.executable, "tools/library_doc.py", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, "run python tools/library_doc.py" + done.stderr
+    (example,) = re.findall(r"```python\n(.*?)```", read("docs/library.md"), re.DOTALL)
+    exec(compile(example, "docs/library.md", "exec"), {})  # noqa: S102 - our own page
+
+
 def test_every_setting_of_the_cloud_is_documented() -> None:
     from cloud.settings import describe_settings
 
