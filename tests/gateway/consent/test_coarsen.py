@@ -105,6 +105,7 @@ def test_a_period_with_a_hole_is_withheld_and_not_filled_with_zeros() -> None:
     )
     assert [each.energy_wh for each in closed] == [150]
     assert [each.energy_wh for each in withheld] == [140]
+    assert [each.readings for each in [*closed, *withheld]] == [15, 14]
     assert period is None
 
 

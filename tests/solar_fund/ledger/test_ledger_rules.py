@@ -16,6 +16,7 @@ from solar_fund.errors import (
     AccountUnknown,
     AssertedBalanceWouldChange,
     BalanceAssertionFailed,
+    CurrencyUnknown,
     EntryInvalid,
     EntryUnbalanced,
     IdempotencyConflict,
@@ -193,6 +194,24 @@ def test_reads_as_of_a_time_and_as_known_at_a_time_differ_for_late_entries(ledge
     as_known = ledger.balance(BANK, "EUR", as_of=NOVEMBER, known_at=before_correction)
     assert as_known.posted_minor == 100
     assert ledger.balance(BANK, "EUR", as_of=OCTOBER).posted_minor == 0
+
+
+def test_an_entry_may_lie_a_year_ahead_and_no_further(ledger, clock):
+    year = timedelta(days=366)
+    ledger.post_entry(pay_in(5, effective_at=clock.now + year - timedelta(days=1)))
+    with pytest.raises(EntryInvalid, match="more than a year ahead"):
+        ledger.post_entry(pay_in(5, effective_at=clock.now + year + timedelta(days=1)))
+
+
+@pytest.mark.parametrize("memo", ["two\nlines", "a bell \a", "x" * 100_000])
+def test_a_memo_is_one_printable_line(ledger, memo):
+    with pytest.raises(EntryInvalid, match="memo must be one line"):
+        ledger.post_entry(pay_in(5, memo=memo))
+
+
+def test_an_account_in_a_currency_that_does_not_exist_is_refused():
+    with pytest.raises(CurrencyUnknown):
+        Account(name=BANK, currencies=("XQZ",))
 
 
 def test_a_closed_period_takes_no_entries_any_more(ledger, clock):

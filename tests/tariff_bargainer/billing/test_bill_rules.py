@@ -3,6 +3,8 @@
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,14 +14,17 @@ from hypothesis import strategies as st
 
 from tariff_bargainer.billing.bill import bill
 from tariff_bargainer.billing.contract import bill_versions
-from tariff_bargainer.billing.index_cost import IndexSeries
+from tariff_bargainer.billing.index_cost import IndexSeries, read_index_csv
+from tariff_bargainer.billing.money import round_money
 from tariff_bargainer.errors import (
+    IndexFileError,
     InsufficientProfile,
     InvalidContract,
     MissingInput,
     UnsupportedRate,
 )
 from tariff_bargainer.profiles.intervals import LoadProfile
+from tariff_bargainer.tariffs.tariff import Rounding
 from tests.tariff_bargainer.billing.builders import (
     amounts,
     flat_profile,
@@ -327,6 +332,16 @@ def test_spot_price_takes_losses_markup_cap_and_floor() -> None:
     assert made.annual.energy == Decimal("0.13") + Decimal("0.3") + 0
 
 
+def test_a_price_file_has_one_column_of_prices(tmp_path: Path) -> None:
+    file = tmp_path / "spot.csv"
+    file.write_text(
+        "interval_start,price_per_kwh,price_per_mwh\n"
+        "2018-01-01T00:00Z,0.1,100\n2018-01-01T01:00Z,0.1,100\n"
+    )
+    with pytest.raises(IndexFileError, match="2 price columns"):
+        read_index_csv(file)
+
+
 def test_spot_price_that_is_missing_is_not_zero() -> None:
     three_hours = flat_profile("2018-01-01T00:00:00+00:00", 3 / 24)
     with pytest.raises(MissingInput, match="'spot'"):
@@ -358,6 +373,16 @@ def test_rounding_is_by_line_and_the_total_is_of_rounded_lines() -> None:
         "tax": Decimal("19.09"),
         "total": Decimal("267.07"),
     }
+
+
+@pytest.mark.parametrize(
+    ("mode", "rounded"),
+    [("up", "0.26"), ("down", "0.25"), ("half-up", "0.25"), ("half-even", "0.25")],
+)
+def test_an_exact_amount_stays_and_any_rest_goes_as_the_mode_says(mode: str, rounded: str) -> None:
+    rule = Rounding(places=2, mode=mode)
+    assert round_money(Fraction("0.25"), rule) == Decimal("0.25")
+    assert round_money(Fraction("0.250001"), rule) == Decimal(rounded)
 
 
 def test_missing_interval_is_refused_and_named() -> None:
@@ -506,6 +531,23 @@ def test_a_credit_carried_to_the_next_month_does_not_pass_a_change_of_tariff() -
     after = replace(rules, effective_from=date(2018, 2, 1))
     with pytest.raises(UnsupportedRate, match=r"net_billing.carry: a credit"):
         bill_versions(load, [rules, after])
+
+
+def test_a_net_metered_surplus_does_not_pass_a_change_of_tariff() -> None:
+    rules = tariff("[[energy]]\nrate_per_kwh = 1\n[[export]]\nrate_per_kwh = 0.5\n")
+    load = flat_profile("2018-01-01T00:00:00+00:00", 59, export_wh=10)
+    after = replace(rules, effective_from=date(2018, 2, 1))
+    with pytest.raises(UnsupportedRate, match="a net-metered surplus"):
+        bill_versions(load, [rules, after], metering="net")
+    assert bill_versions(load, [rules, after]).annual.total > 0
+
+
+def test_a_version_that_ends_before_the_next_begins_leaves_a_hole_that_is_named() -> None:
+    rules = tariff("[[energy]]\nrate_per_kwh = 1\n")
+    first = replace(rules, effective_to=date(2018, 1, 9))
+    late = replace(rules, effective_from=date(2018, 1, 10))
+    with pytest.raises(InvalidContract, match="ends on 2018-01-09, and no version follows"):
+        bill_versions(JANUARY, [first, late])
 
 
 def test_versions_must_follow_each_other() -> None:
