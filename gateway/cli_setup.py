@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gateway.cli_options import JsonOption, named_faults, write_json
+from gateway.errors import StateFault
 
 if TYPE_CHECKING:
     from gateway.setup import SetupPlan
@@ -65,10 +67,13 @@ def setup(
     shown: list[str] = []
 
     def tell_secret(secret: str) -> None:
-        if secret_to is None:
+        if secret_to is not None:
+            write_private(secret_to, f"{secret}\n".encode())
+        elif json_output:
             shown.append(secret)
         else:
-            write_private(secret_to, f"{secret}\n".encode())
+            # At once: what comes after it may fail, and it is not kept.
+            print(f"local secret: {secret}  (shown once; needed to widen consents)", flush=True)
 
     tells = root == Path("/") or secret_to is not None
     if dry_run:
@@ -76,7 +81,12 @@ def setup(
     elif undo:
         plan = undo_setup(root)
     else:
-        plan = set_up(root, wish, tell_secret=tell_secret if tells else None)
+        try:
+            plan = set_up(root, wish, tell_secret=tell_secret if tells else None)
+        except StateFault:
+            for secret in shown:
+                sys.stderr.write(f"local secret: {secret}  (shown once)\n")
+            raise
     made = {} if dry_run or undo else add_devices(root, device or ())
     answer = {
         "writes": plan.writes,
@@ -92,8 +102,6 @@ def setup(
     _tell(root, plan, undone=undo, dry_run=dry_run)
     for name, password in made.items():
         print(f"device {name}: password {password}  (shown once)")
-    if shown:
-        print(f"local secret: {shown[0]}  (shown once; needed to widen consents)")
 
 
 def _tell(root: Path, plan: SetupPlan, *, undone: bool, dry_run: bool) -> None:

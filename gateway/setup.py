@@ -273,7 +273,9 @@ def _udev() -> tuple[tuple[str, ...], ...]:
 
 def _is_enabled(unit: str) -> bool:
     try:
-        done = subprocess.run(("systemctl", "is-enabled", "--quiet", unit), check=False, timeout=60)
+        done = subprocess.run(
+            ("systemctl", "is-enabled", unit), check=False, capture_output=True, timeout=60
+        )
     except (OSError, subprocess.SubprocessError):
         return False
     return done.returncode == 0
@@ -322,7 +324,7 @@ def _unwritable(path: Path, fault: OSError) -> StateFault:
 
 def _run(command: Sequence[str]) -> None:
     try:
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=180)
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=400)
     except (OSError, subprocess.SubprocessError) as fault:
         said = getattr(fault, "stderr", "") or str(fault)
         raise StateFault(

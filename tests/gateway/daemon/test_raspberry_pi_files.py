@@ -18,6 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from typer.testing import CliRunner
 
 from gateway.cli import app
+from gateway.errors import StateFault
 from gateway.settings import read_settings
 from gateway.setup import SetupWish, plan_undo, set_up, undo
 from gateway.setup_broker import add_devices
@@ -292,6 +293,28 @@ def test_the_local_secret_is_written_where_the_household_finds_it(tmp_path: Path
         r"[0-9a-z]{4}-[0-9a-z]{4}-[0-9a-z]{4}\n", target.read_text(encoding="utf-8")
     )
     assert target.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_the_local_secret_is_shown_although_the_service_does_not_start(
+    monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    def not_started(root: Path, wish: SetupWish, *, tell_secret) -> None:
+        tell_secret("abcd-efgh-jkmn")
+        raise StateFault(path="systemctl restart x", problem="failed", remedy="see why")
+
+    monkeypatch.setattr("gateway.setup.set_up", not_started)
+    done = CliRunner().invoke(app, ["setup", "--enable", *words])
+    assert done.exit_code == 2
+    assert "local secret: abcd-efgh-jkmn" in done.output
+    assert "error: systemctl restart x: failed; see why" in done.stderr
+
+
+def test_a_service_on_a_slow_card_has_time_to_start() -> None:
+    text = (PI / "systemd/coop-gateway.service").read_text(encoding="utf-8")
+    told = re.search(r"^TimeoutStartSec=(\d+)$", text, re.MULTILINE)
+    assert told
+    assert int(told.group(1)) >= 300
 
 
 def test_the_shipped_settings_are_right() -> None:
