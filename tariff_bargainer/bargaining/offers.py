@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
+from html import escape
 from statistics import median_low
 
 from tariff_bargainer.bargaining.minor_units import minor_places, money_text, to_minor
@@ -200,10 +201,10 @@ class OfferEvaluation:
     def _repr_html_(self) -> str:
         verdict = "within mandate" if self.mandate.kept else "; ".join(self.mandate.broken)
         return (
-            f"<p><b>{self.offer.supplier}</b>, {self.offer.tariff.name}: "
+            f"<p><b>{escape(self.offer.supplier)}</b>, {escape(self.offer.tariff.name)}: "
             f"{self.price_per_kwh} {self.currency}/kWh, group saves "
             f"{money_text(self.saving_minor, self.currency)} ({self.saving_share:.1%}); "
-            f"{self.winners} of {len(self.homes)} homes pay less, {self.losers} more; {verdict}</p>"
+            f"{self.winners} of {len(self.homes)} homes pay less, {self.losers} more; {escape(verdict)}</p>"
         )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import date
 from decimal import Decimal
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -193,7 +194,7 @@ class FloorEstimate:
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><td>{line.key}</td><td style='text-align:right'>{line.amount:,.2f}</td>"
-            f"<td>{line.text}</td></tr>"
+            f"<td>{escape(line.text)}</td></tr>"
             for line in self.lines
         )
         return (

@@ -59,6 +59,11 @@ class Archetypes:
         return frame
 
     def _repr_html_(self) -> str:
+        if self.sizes.size == 1:
+            return (
+                f"<p><b>1 archetype</b> of {self.sizes[0]} homes; tariff error "
+                f"{self.tariff_error:.2%}</p>"
+            )
         return (
             f"<p><b>{self.sizes.size} archetypes</b> of {', '.join(map(str, self.sizes))} homes; "
             f"tariff error {self.tariff_error:.2%}, stability {self.stability:.2f}, silhouette "

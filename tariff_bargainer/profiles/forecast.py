@@ -78,7 +78,8 @@ class LoadForecast:
         return middle
 
     def _repr_html_(self) -> str:
-        return str(self.to_frame().round(0).to_html(max_rows=24))
+        table = self.to_frame().round(0).astype(np.int64).to_html(max_rows=24)
+        return f"<p><b>Load forecast</b>: energy per interval at each level [Wh]</p>{table}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,6 +93,19 @@ class LoadProfile:
         step = pd.Timedelta(seconds=self.step_s)
         return pd.date_range(self.start, periods=len(self), freq=step, name="interval_start")
 
+    def _repr_html_(self) -> str:
+        missing = int(self.missing_mask.sum())
+        exported = (
+            ""
+            if self.export_wh is None
+            else f", {np.nansum(self.export_wh) / 1e3:,.1f} kWh exported"
+        )
+        return (
+            f"<p><b>Load profile</b>: {len(self):,} intervals of {self.step_s / 60:g} min from "
+            f"{self.start.isoformat()} to {self.end.isoformat()}; "
+            f"{np.nansum(self.import_wh) / 1e3:,.1f} kWh imported{exported}, {missing:,} missing</p>"
+        )
+
     def to_frame(self) -> pd.DataFrame:
         """Give the profile as a frame: aware UTC index, `import_wh` and, if metered, `export_wh`.
 

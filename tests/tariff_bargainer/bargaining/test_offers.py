@@ -1,5 +1,6 @@
 """Offers replayed on every home's real use, against hand-made arithmetic."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -130,3 +131,13 @@ def test_quick_prices_are_the_exact_ones_to_the_minor_unit():
         exact, quick = price_homes(homes, tariffs), price_homes(homes, tariffs, quick=True)
         assert list(exact) == list(quick)
         assert max(abs(exact[home] - quick[home]) for home in homes) <= 1
+
+
+def test_a_suppliers_name_is_shown_and_never_run():
+    name = "<script>alert(1)</script>"
+    offer = flat_offer(0.30)
+    offer = replace(offer, supplier=name, tariff=replace(offer.tariff, name=name))
+    homes = {"a": january(100)}
+    shown = evaluate_offer(offer, homes, {"a": flat_tariff(0.2)}, Mandate())._repr_html_()
+    assert "<script" not in shown
+    assert shown.count("&lt;script&gt;") == 2

@@ -108,3 +108,15 @@ def test_fixed_offsets_have_several_spellings(name: str) -> None:
 def test_impossible_offsets_are_refused(name: str) -> None:
     with pytest.raises(InvalidProfile):
         local_calendar(START, 3600, 2, name)
+
+
+def test_a_profile_shows_itself_in_words_not_in_arrays() -> None:
+    profile = LoadProfile(
+        start=START,
+        step_s=900,
+        import_wh=np.array([500.0, np.nan, 1500.0]),
+        export_wh=np.array([0.0, 0.0, 250.0]),
+    )
+    shown = profile._repr_html_()
+    assert "3 intervals of 15 min" in shown
+    assert "2.0 kWh imported, 0.2 kWh exported, 1 missing" in shown
