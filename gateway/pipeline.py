@@ -17,7 +17,14 @@ import msgspec
 from gateway.consent import gate
 from gateway.consent.book import ConsentBook
 from gateway.consent.coarsen import Period, add_reading, cut_at_periods, period_of
-from gateway.decode.counters import CounterLimits, CounterReading, CounterState, Verdict, advance
+from gateway.decode.counters import (
+    CounterLimits,
+    CounterReading,
+    CounterState,
+    EnergyInterval,
+    Verdict,
+    advance,
+)
 from gateway.meters.source import Sample
 from gateway.outbox.coarser import merge_oldest
 from gateway.outbox.rows import (
@@ -248,12 +255,22 @@ class Pipeline:
         self._counters[key] = advanced.state
         self._pending.counters.add(key)
         self.verdicts[sample.meter, quantity, advanced.verdict] += 1
+        begun = advanced.state.epoch
+        before = [each for each in advanced.intervals if each.epoch != begun]
+        after = [each for each in advanced.intervals if each.epoch == begun]
+        self._give_out(sample.meter, quantity, before)
         if advanced.verdict is Verdict.CLOCK_SET_BACK:
-            self._reopen(sample.meter, quantity, advanced.state.edge)
-        for interval in advanced.intervals:
+            # Only now: the end of the life before still lies in the time that was wrong.
+            self._reopen(sample.meter, quantity, after[0].start if after else advanced.state.edge)
+        self._give_out(sample.meter, quantity, after)
+
+    def _give_out(
+        self, meter: str, quantity: Quantity, intervals: Iterable[EnergyInterval]
+    ) -> None:
+        for interval in intervals:
             self.take_reading(
                 Reading(
-                    meter=sample.meter,
+                    meter=meter,
                     quantity=quantity,
                     start=interval.start,
                     end=interval.end,
