@@ -27,6 +27,8 @@ GatewayError
 
 from __future__ import annotations
 
+import difflib
+
 
 class GatewayError(Exception):
     """Base of all faults the gateway names itself. Commands print it as one line and exit with 2."""
@@ -62,8 +64,10 @@ class UnknownName(GatewayError):
         self.name = name
         self.known = known
         shown = ", ".join(known[:60])
+        close = difflib.get_close_matches(name.lower(), known, n=3)
+        meant = f"; did you mean {' or '.join(close)}?" if close else ";"
         super().__init__(
-            f"no {kind} is called {name!r}; give the path of a file, or one of: {shown}"
+            f"no {kind} is called {name!r}{meant} give the path of a file, or one of: {shown}"
         )
 
 

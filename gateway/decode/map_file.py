@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import tomllib
 from fractions import Fraction
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import msgspec
 
 from gateway.decode.map_tables import GoldenTable, MapFile, PointDefaults, PointTable, StrictTable
 from gateway.decode.meter_map import (
+    Baud,
     BusLimits,
     GoldenVector,
     Identity,
@@ -19,11 +21,32 @@ from gateway.decode.meter_map import (
     Probe,
     RegisterKey,
     SerialDefaults,
+    Standing,
 )
 from gateway.decode.quantities import UNITS, derived_terms, quantity_kind, units_of
-from gateway.decode.registers import WordOrder
+from gateway.decode.registers import NoValue, RegisterType, WordOrder
 from gateway.errors import BadMeterMap
 
+CHOICES = {
+    "type": tuple(RegisterType),
+    "word_order": tuple(WordOrder),
+    "no_value": tuple(NoValue),
+    "standing": tuple(Standing),
+    "parity": ("N", "E", "O"),
+    "baud": tuple(str(baud) for baud in get_args(Baud)),
+    "function": ("3 (holding)", "4 (input)"),
+    "phases": ("1", "2", "3"),
+}
+"""What may be written where."""
+
+KEYS = sorted(
+    {
+        key.name
+        for table in StrictTable.__subclasses__()
+        if table.__module__ == MapFile.__module__
+        for key in msgspec.structs.fields(table)
+    }
+)
 TEXT_BYTES_MAX = 256 * 1024
 _Table = TypeVar("_Table", bound=StrictTable)
 
@@ -113,7 +136,7 @@ def _convert(tree: dict[str, Any], kind: type[_Table], *, file: str) -> _Table:
     except msgspec.ValidationError as fault:
         problem, place = _split_place(str(fault))
         raise BadMeterMap(
-            file=file, place=place, problem=problem, remedy="see _blueprint.toml for every key"
+            file=file, place=place, problem=problem, remedy=_remedy(problem, place)
         ) from fault
 
 
@@ -126,7 +149,7 @@ def _convert_point(name: str, row: Any, *, file: str) -> None:
         remedy = (
             'state the unit the number has after scaling, for example unit = "kWh"'
             if "`unit`" in problem
-            else "see _blueprint.toml for every key"
+            else _remedy(problem, place)
         )
         raise BadMeterMap(file=file, place=where, problem=problem, remedy=remedy) from fault
 
@@ -134,6 +157,21 @@ def _convert_point(name: str, row: Any, *, file: str) -> None:
 def _split_place(message: str) -> tuple[str, str]:
     match = re.fullmatch(r"(.*) - at `(?:key in )?\$\.?(.*)`", message, flags=re.DOTALL)
     return (message, "top level") if match is None else (match[1], match[2] or "top level")
+
+
+def _remedy(problem: str, place: str) -> str:
+    """What to do about a value or a key that is not one of those there are."""
+    key = re.sub(r"\[[^.]*\] ?", "", place).split(".")[-1]
+    choices = CHOICES.get(key)
+    if key == "address":
+        return "write it as a number, as on the wire: 0 to 0xFFFF; a manual's 40001 is 0"
+    if "Invalid enum value" in problem and choices is not None:
+        return f"use one of {', '.join(choices)}"
+    unknown = re.search(r"unknown field `(.*)`", problem)
+    close = difflib.get_close_matches(unknown[1], KEYS, n=2) if unknown else []
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return "see _blueprint.toml for every key"
 
 
 def _point(name: str, row: PointTable, default: PointDefaults, *, file: str) -> Point:
@@ -244,6 +282,7 @@ def _check_whole(meter_map: MeterMap, *, file: str) -> None:
                     problem=f"too short for {point.quantity}",
                     remedy=f"allow at least {length}",
                 )
+    _check_overlaps(meter_map, file=file)
     for probe in meter_map.probes:
         if probe.quantity not in meter_map.quantities or probe.low >= probe.high:
             raise BadMeterMap(
@@ -251,6 +290,25 @@ def _check_whole(meter_map: MeterMap, *, file: str) -> None:
                 place=f"[[probe]] {probe.quantity}",
                 problem="not a quantity of this map, or low is not below high",
                 remedy="name a point of this map and give low < high",
+            )
+
+
+def _check_overlaps(meter_map: MeterMap, *, file: str) -> None:
+    """A register belongs to one number: two that share one are a slip of the pen."""
+    owners: dict[RegisterKey, str] = {}
+    for name, point in meter_map.points.items():
+        for address in range(point.address, point.address + point.type.registers):
+            other = owners.setdefault((point.function, address), name)
+            if other == name:
+                continue
+            remedy = "check both addresses and types"
+            if meter_map.points[other].kind.unit == point.kind.unit:
+                remedy += f'; one number under two names is [derived] {name} = "{other}"'
+            raise BadMeterMap(
+                file=file,
+                place=f"[points.{name}]",
+                problem=f"shares register 0x{address:04X} with {other}",
+                remedy=remedy,
             )
 
 

@@ -73,6 +73,15 @@ def test_a_small_map_is_enough() -> None:
         ('map = "mine"', "map =", "mine.toml, TOML: Invalid value (at line 2"),
         ("phases = 1", "phases = 4", "Invalid enum value 4"),
         ("phases = 1", "phases = 1\ncolour = 3", "unknown field `colour`"),
+        ('type = "uint32"', 'type = "u32"', "use one of int16, uint16, int32,"),
+        ('word_order = "big"', 'word_order = "swapped"', "use one of big, little"),
+        ("phases = 1", 'phases = 1\nstandig = "agreed"', "did you mean standing?"),
+        (
+            "address = 0x20",
+            "address = 0x11",
+            "[points.power_w]: shares register 0x0011 with import_wh",
+        ),
+        ("address = 0x20", "address = 0x10000", "a manual's 40001 is 0"),
         ("scale = 0.01", "scale = 0", "[points.import_wh] scale"),
         ("address = 0x20", "address = 0x10000", "[points.power_w] address"),
         ("address = 0x10", "address = 0xFFFF", "runs past register 0xFFFF"),
@@ -154,3 +163,9 @@ def test_float_counters_tell_how_coarse_they_have_become() -> None:
     meter_map = load_map("eastron_sdm630")
     assert meter_map.resolution_wh("import_wh", 70_000_000) == pytest.approx(7.8, abs=0.1)
     assert load_map("carlo_gavazzi_em340").resolution_wh("import_wh", 0) == 100.0
+
+
+def test_a_register_with_two_names_of_one_unit_is_sent_to_derived() -> None:
+    twice = '[points.import_l1_wh]\naddress = 0x10\nunit = "kWh"\n[[golden]]'
+    with pytest.raises(BadMeterMap, match=r"one number under two names is \[derived\]"):
+        parse(GOOD.replace("[[golden]]", twice, 1))
