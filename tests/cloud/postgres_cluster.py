@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 INSTALL = "apt-get install postgresql"
-START_S_MAX = 30
+START_S_MAX = 120
 
 
 def find_tool(name: str) -> str:

@@ -26,7 +26,7 @@ from gateway.wire.signing import public_bytes
 from tests.cloud.coop_builder import HomeGateway
 from tests.ports import free_port
 
-START_S_MAX = 30
+START_S_MAX = 120
 
 
 class ServerProcess:
@@ -56,7 +56,10 @@ class ServerProcess:
             except httpx.TransportError:
                 time.sleep(0.05)
             assert self._process.poll() is None, (self.data_dir / "server.log").read_text()
-        raise AssertionError((self.data_dir / "server.log").read_text())
+        self.kill()
+        raise AssertionError(
+            f"no answer in {START_S_MAX} s; " + (self.data_dir / "server.log").read_text()
+        )
 
     def stop(self, how: int = signal.SIGTERM) -> int:
         """End it and return its exit code."""
