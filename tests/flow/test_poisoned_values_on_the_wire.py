@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from gateway.simulation import SimulatedClock
 from gateway.wire import codec
 from gateway.wire.batch import Batch
 from gateway.wire.reading import Purpose, Quantity, Resolution
@@ -36,6 +37,8 @@ from tests.gateway.meters.wires import mosquitto, publish
 GATEWAY = [sys.executable, "-m", "gateway"]
 RATE = 1800.0
 """Story seconds per second: an hour's interval closes every two seconds."""
+STORY_START = datetime(2026, 7, 1, tzinfo=UTC)
+FAST_S = 600
 GRANTED_W = 345_678.0
 POISON_W = 456_789.0
 STUCK_WH = 54_321_375
@@ -100,9 +103,9 @@ enabled = false
 
 [simulation]
 machine_start = "{started.isoformat()}"
-story_start = "2026-07-01T00:00:00Z"
+story_start = "{STORY_START.isoformat()}"
 rate = {RATE}
-fast_s = 600
+fast_s = {FAST_S}
 {buses}
 [[mqtt]]
 name = "mqtt"
@@ -163,9 +166,10 @@ def run_a_gateway(directory: Path, *, is_granted: bool) -> Evidence:
     def secret() -> Mapping[int, float]:
         return {0x34: GAUGE, 0x48: STUCK_WH / 1000, 0x4A: STUCK_WH / 1000}
 
+    story = SimulatedClock(machine_start=started, story_start=STORY_START, rate=RATE, fast_s=FAST_S)
     log = directory / "log"
     with ExitStack() as opened:
-        server, url = opened.enter_context(serving(coop))
+        server, url = opened.enter_context(serving(coop, story.now))
         grid_port = opened.enter_context(metering(registers(grid)))
         secret_port = opened.enter_context(metering(registers(secret)))
         broker_port = opened.enter_context(mosquitto())
@@ -203,7 +207,9 @@ def run_a_gateway(directory: Path, *, is_granted: bool) -> Evidence:
                     publish(broker_port, "tele/plug1/SENSOR", json.dumps(payload))
                     time.sleep(0.3)
                 state = directory / "state"
-                shutil.copytree(state, directory / "while_running")
+                shutil.copytree(
+                    state, directory / "while_running", ignore=shutil.ignore_patterns("*.sock")
+                )
                 gateway.send_signal(signal.SIGTERM)
                 assert gateway.wait(timeout=60) == 0
             finally:
