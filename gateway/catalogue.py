@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import TypeVar
@@ -34,6 +35,25 @@ def load_map(name_or_path: str) -> MeterMap:
     if not found.sunspec_models:
         return found
     return replace(found, siblings=tuple(_load_map(name, known) for name in found.variants))
+
+
+def check_variants(meter_map: MeterMap, *, file: str) -> None:
+    """Check that each map named as a variant is there: shipped, or a file beside this one.
+
+    Raises:
+        BadMeterMap: One is not.
+    """
+    known = map_names()
+    for at, name in enumerate(meter_map.variants):
+        if name in known or Path(file).with_name(f"{name}.toml").is_file():
+            continue
+        close = get_close_matches(name, known, n=1)
+        raise BadMeterMap(
+            file=file,
+            place=f"variants[{at}]",
+            problem=f"there is no meter map {name!r}",
+            remedy=f"did you mean {close[0]!r}?" if close else "see `coop-gateway maps list`",
+        )
 
 
 def _load_map(name_or_path: str, known: list[str]) -> MeterMap:

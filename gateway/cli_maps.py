@@ -74,7 +74,7 @@ def maps_check(
     json_output: JsonOption = False,
 ) -> None:
     """Check map or preset files: syntax, units, golden vectors, and the blocks they make."""
-    from gateway.catalogue import load_map, load_preset, preset_names
+    from gateway.catalogue import check_variants, load_map, load_preset, preset_names
     from gateway.decode.map_file import check_golden
     from gateway.decode.preset_file import check_golden_messages
     from gateway.meters.read_plan import plan_reads
@@ -87,6 +87,7 @@ def maps_check(
             checked.append({"file": file, "preset": preset.name, "golden_vectors": vectors})
             continue
         meter_map = load_map(file)
+        check_variants(meter_map, file=file)
         vectors = check_golden(meter_map, file=file)
         blocks = [str(block) for block in plan_reads(meter_map, with_identity=True).requests]
         checked.append(

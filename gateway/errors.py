@@ -243,7 +243,7 @@ class CloudUnreachable(GatewayError):
         self.url = url
         self.problem = problem
         self.retry_after_s = retry_after_s
-        super().__init__(f"{url}: {problem}; the gateway tries again by itself")
+        super().__init__(f"{url}: {problem}; try again later; a running gateway does so by itself")
 
 
 class CloudRefused(GatewayError):

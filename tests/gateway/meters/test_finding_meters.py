@@ -191,6 +191,22 @@ def test_adding_a_meter_is_copying_the_blueprint_and_one_command(tmp_path: Path)
     assert "[points.voltage_l1_v]" in refused("maps", "check", str(mine))
 
 
+def test_a_variant_that_is_no_map_is_named(tmp_path: Path) -> None:
+    mine = tmp_path / "my_meter.toml"
+    text = BLUEPRINT.read_text(encoding="utf-8").replace('"maker_model"', '"my_meter"')
+    assert "variants = []" in text
+    wrong = 'variants = ["eastron_sdm36", "my_other_meter"]'
+    mine.write_text(text.replace("variants = []", wrong), encoding="utf-8")
+    fault = refused("maps", "check", str(mine))
+    assert "variants[0]" in fault
+    assert "eastron_sdm" in fault
+    (tmp_path / "my_other_meter.toml").write_text(text, encoding="utf-8")
+    right = 'variants = ["my_other_meter"]'
+    mine.write_text(text.replace("variants = []", right), encoding="utf-8")
+    said = run("maps", "check", str(mine))
+    assert said["checked"][0]["golden_vectors"] == 1  # type: ignore[index]
+
+
 def test_maps_lists_what_is_shipped() -> None:
     said = run("maps", "list")
     assert {"name", "title", "models", "standing", "quantities", "serial"} == set(
