@@ -33,6 +33,9 @@ from tests.cloud.coop_builder import HomeGateway
 from tests.cloud.group_builder import offer_text, tariff_text
 from tests.cloud.server_process import ServerProcess, add_paired_homes
 
+# One worker takes these tests in their order: each goes on where the one before ended.
+pytestmark = pytest.mark.xdist_group("board-year")
+
 HOMES = 30
 ON_PAPER = 5
 """Homes whose old tariff comes on paper; the others enter it themselves."""
